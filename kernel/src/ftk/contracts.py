@@ -1,0 +1,207 @@
+"""What passes between hooks: plain types, so that plugins agree without importing each other.
+
+Nothing here imports torch; where a type of an ML library is meant, the docstring names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
+
+if TYPE_CHECKING:
+    import datasets
+    import torch
+    import transformers
+
+    from .problems import RowError
+
+Role = Literal["policy", "reference", "reward", "value"]
+"""What a model is loaded for."""
+
+
+class Message(TypedDict, total=False):
+    """One turn, in the form of the OpenAI chat API."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str | list[dict[str, Any]]
+    """Text, or parts ``{"type": "text" | "image" | ..., ...}``."""
+    reasoning_content: str
+    """The thought before the answer."""
+    tool_calls: list[dict[str, Any]]
+    """``{"type": "function", "function": {"name": str, "arguments": dict}}``: arguments always an object."""
+    name: str
+    tool_call_id: str
+    weight: float
+    """Multiplies the loss of this turn; 0 masks it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One row of a dataset, whatever format it came in. Formatters make it, encoders read it."""
+
+    messages: Sequence[Message] = ()
+    tools: Sequence[Mapping[str, Any]] = ()
+    """JSON schemas of the functions that the conversation may call."""
+    text: str | None = None
+    """Raw text, for pre-training."""
+    chosen: Sequence[Message] = ()
+    """Preferred answer to ``messages``, for pairs."""
+    rejected: Sequence[Message] = ()
+    desirable: bool | None = None
+    """Verdict on the last answer of ``messages``, for unpaired preferences."""
+    images: Sequence[Any] = ()
+    videos: Sequence[Any] = ()
+    audios: Sequence[Any] = ()
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    """Every other column of the row, for rewards and metrics."""
+
+
+Formatter = Callable[[Mapping[str, Any]], Example]
+"""Turns a row into an Example; picklable; raises ``RowError`` for a row that it cannot use."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetSpec:
+    """One dataset as the config and ``dataset_info.json`` describe it."""
+
+    name: str
+    """As the user wrote it."""
+    source: str
+    """Name of the source component that opens it."""
+    location: str
+    """A path, a hub id, a URL: the source's business."""
+    formatting: str
+    """Name of the format component that reads its rows."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Role of a column -> its name in the file, only where the user gave one."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    ranking: bool = False
+    """Rows are pairs of a chosen and a rejected answer."""
+    subset: str | None = None
+    split: str = "train"
+    folder: str | None = None
+    num_samples: int | None = None
+    revision: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLocation:
+    """Where a model's files are: what ``from_pretrained`` is given."""
+
+    path: str
+    """A folder or a hub id."""
+    gguf_file: str | None = None
+    revision: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A rendered conversation. Both lists have one entry for each token."""
+
+    input_ids: list[int]
+    weights: list[float]
+    """Loss weight of the token: 0 where it carries none."""
+
+
+class Template(Protocol):
+    """One definition of a prompt format, for training, chat, serving and the exported tokenizer."""
+
+    name: str
+    stop: Sequence[str]
+    """Strings that end a generated turn."""
+
+    @property
+    def jinja(self) -> str:
+        """The chat template as Jinja, to be saved with a tokenizer."""
+        ...
+
+    def render(self, messages: Sequence[Message], *, tools: Sequence[Mapping] = (), generation_prompt: bool = False) -> str: ...
+
+    def encode(self, conversations: Sequence[tuple[Sequence[Message], Sequence[Mapping]]]) -> list[Tokens | RowError]:
+        """Token ids and loss weights of whole conversations: (messages, tools) each. A row that cannot be used gives an error."""
+        ...
+
+    def encode_prompt(self, messages: Sequence[Message], *, tools: Sequence[Mapping] = ()) -> list[int]:
+        """Token ids up to where the assistant's next answer begins."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What an encoder makes of an example."""
+
+    columns: Mapping[str, Any]
+    """What the collator reads: ``input_ids``, ``labels``, ... as plain lists."""
+    truncated: int = 0
+    """How many tokens were cut off."""
+
+
+class Encoder(Protocol):
+    """How a stage sees data. Picklable."""
+
+    fingerprint: str
+    """Changes when the encoding would."""
+
+    def encode(self, examples: Sequence[Example]) -> list[list[Encoded] | RowError]:
+        """One result for each example, in order: its training sequences (several where a text is split), or why it has none."""
+        ...
+
+    def collate(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        """A micro-batch of the trainer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """All that a stage needs to build its trainer."""
+
+    model: transformers.PreTrainedModel
+    tokenizer: transformers.PreTrainedTokenizerBase
+    template: Template
+    encoder: Encoder
+    train_dataset: datasets.Dataset | datasets.IterableDataset | None
+    eval_dataset: datasets.Dataset | Mapping[str, datasets.Dataset] | None
+    args: Mapping[str, Any]
+    """Merged results of ``ftk_training_args``."""
+    callbacks: Sequence[Any]
+
+
+class Trainer(Protocol):
+    """What a stage builds. ``transformers.Trainer`` fits."""
+
+    model: Any
+
+    def train(self) -> Any:
+        """Train, save the result to the output folder, and return an object with ``metrics: dict[str, float]``."""
+        ...
+
+    def evaluate(self) -> dict[str, float]: ...
+
+
+class Engine(Protocol):
+    """An inference back end."""
+
+    def stream(self, messages: Sequence[Message], *, tools: Sequence[Mapping] = (), **generation: Any) -> Iterator[str]:
+        """Pieces of the assistant's next answer. Keywords override the config's generation keys for this call."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """Something that a run or an export wrote."""
+
+    kind: str
+    path: Path
+    summary: str
+    """One line: what it is and how it was checked."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Result:
+    """How a run ended."""
+
+    output_dir: Path
+    metrics: dict[str, float] = field(default_factory=dict)
+    artifacts: list[Artifact] = field(default_factory=list)

@@ -1,0 +1,6 @@
+"""The two decorators that plugin authors use."""
+
+import pluggy
+
+hookspec = pluggy.HookspecMarker("ftk")
+hookimpl = pluggy.HookimplMarker("ftk")

@@ -1,0 +1,216 @@
+"""Resolve a config to the exact, ordered components that will run."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from .component import Component
+from .compose import Config, switched_on
+from .discover import Installed, Plugin
+from .kinds import KINDS, REQUIRED, SELECTORS, Action, belongs, is_exclusive
+from .order import in_order
+from .problems import ConfigError, Problem
+from .section import meta
+from .unused import inactive_keys
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run will do it with. Making one imports nothing heavy."""
+
+    config: Config
+    action: Action
+    components: tuple[Component, ...]
+    """In the order in which they run."""
+    installed: Installed
+    problems: tuple[Problem, ...] = ()
+    """Warnings, and what is missing on this machine."""
+    reasons: tuple[tuple[str, str], ...] = ()
+    """Component id -> what in the config asked for it."""
+
+    def __contains__(self, component_id: str) -> bool:
+        return any(_matches(component_id, c.id) for c in self.components)
+
+    def of_kind(self, kind: str) -> list[Component]:
+        return [c for c in self.components if c.kind == kind]
+
+    def plugins(self) -> list[Plugin]:
+        """The plugins that components come from, in plan order of their first component."""
+        rows = {p.dist: p for p in self.installed.usable}
+        return [rows[dist] for dist in dict.fromkeys(c.plugin for c in self.components) if dist in rows]
+
+
+def infer_action(config: Config) -> Action:
+    """Export when the config names where to export to and nothing to train on, else train."""
+    keys = [k for k in ("export_dir", "dataset") if config.was_set(k) and config.value(k)]
+    return "export" if keys == ["export_dir"] and not config.was_set("do_train") else "train"
+
+
+def resolve_plan(
+    config: Config,
+    installed: Installed,
+    action: Action,
+    *,
+    components: Sequence[str] | None = None,
+    warnings: Iterable[Problem] = (),
+) -> Plan:
+    """Pick components, check them, order them. Raises ConfigError with every error found.
+
+    components: ids to hold, exactly these, instead of what the config selects (for tests of parts).
+    """
+    chosen = _Chosen(installed)
+    if components is None:
+        _select(chosen, config, installed, action)
+    else:
+        for cid in components:
+            chosen.take(cid, "asked for by name")
+    problems = [*warnings, *chosen.problems]
+    if not chosen.problems:
+        problems += _conflicts(chosen.components, chosen.reasons)
+        problems += _absent_modules(chosen.components)
+    try:
+        ordered = in_order(chosen.components.values())
+    except ValueError as e:
+        problems.append(Problem("error", str(e)))
+        ordered = ()
+    plan = Plan(config, action, ordered, installed, (), tuple(chosen.reasons.items()))
+    if not any(p.level == "error" for p in problems):
+        problems += [p for plugin in plan.plugins() for p in _checks(plugin, plan)]
+        if components is None:
+            problems += inactive_keys(plan)
+    problems = [_placed(p, config) for p in problems]
+    if any(p.level == "error" for p in problems):
+        raise ConfigError(problems)
+    return replace(plan, problems=tuple(dict.fromkeys(problems)))
+
+
+class _Chosen:
+    """Components taken so far, and what was wrong with asking for the others."""
+
+    def __init__(self, installed: Installed) -> None:
+        self.installed = installed
+        self.offered = installed.offered()
+        self.components: dict[str, Component] = {}
+        self.reasons: dict[str, str] = {}
+        self.problems: list[Problem] = []
+
+    def take(self, cid: str, reason: str, key: str = "") -> None:
+        if cid in self.offered:
+            self.components.setdefault(cid, self.offered[cid])
+            self.reasons.setdefault(cid, reason)
+        else:
+            self.problems.append(Problem("error", *self._explain(cid, reason), key=key))
+
+    def _explain(self, cid: str, reason: str) -> tuple[str, str]:
+        import difflib  # only on the way to an error
+
+        index = self.installed.index
+        owner = index.catalog.components.get(cid)
+        if owner in index.broken:
+            return f"{cid} ({reason}) is provided by {owner}, which is installed but cannot be used", index.broken[owner]
+        for plugin in self.installed.plugins:  # a quarantined stranger whose name tells what it offers
+            if plugin.error and cid.partition(":")[2] == plugin.name:
+                return f"{cid} ({reason}) is provided by {plugin.dist}, which is installed but cannot be used", plugin.error
+        if owner is not None:
+            return f"{cid} ({reason}) is provided by {owner}, which is not installed", f"pip install {owner}"
+        kind = cid.partition(":")[0]
+        known = [c for c in (*self.offered, *index.catalog.components) if c.startswith(f"{kind}:")]
+        near = difflib.get_close_matches(cid, known, n=1, cutoff=0.6)
+        absent = f" ({index.catalog.components[near[0]]}, not installed)" if near and near[0] not in self.offered else ""
+        have = ", ".join(sorted(c.partition(":")[2] for c in self.offered if c.startswith(f"{kind}:"))) or "none"
+        hint = f"did you mean {near[0].partition(':')[2]!r}?{absent}" if near else f"installed: {have}"
+        return f"no plugin offers {cid} ({reason})", hint
+
+
+def _select(chosen: _Chosen, config: Config, installed: Installed, action: Action) -> None:
+    """Take what selectors, switches, values and defaults ask for, in this order."""
+    selectors = dict(SELECTORS)
+    for plugin in installed.usable:
+        for cls in plugin.sections:
+            selectors |= meta(cls).selects
+    for key, kind in selectors.items():
+        value = config.value(key)
+        if belongs(kind, action) and value is not None:
+            chosen.take(f"{kind}:{value}", f"{key}: {value}", key)
+    for plugin in installed.usable:
+        for cls in plugin.sections:
+            if not switched_on(cls, config):
+                continue
+            switch = meta(cls).enabled_by or ""
+            for c in plugin.components:
+                if c.section_name == meta(cls).name and belongs(c.kind, action):
+                    chosen.take(c.id, f"{switch}: {config.value(switch)}", switch)
+    for plugin in installed.usable:
+        for cid in _asked_by(plugin, config, chosen):
+            if belongs(cid.partition(":")[0], action):
+                chosen.take(cid, f"asked for by {plugin.dist}")
+    taken = {c.kind for c in chosen.components.values()} | {p.message.partition(":")[0].split()[-1] for p in chosen.problems}
+    for c in chosen.offered.values():
+        if c.default and c.kind not in taken and belongs(c.kind, action):
+            chosen.take(c.id, "default")
+    for kind in REQUIRED[action]:
+        if kind not in taken and not any(c.kind == kind for c in chosen.components.values()):
+            owners = sorted({d for cid, d in installed.index.catalog.components.items() if cid.startswith(f"{kind}:")})
+            hint = f"pip install {owners[0]}" if owners else ""
+            chosen.problems.append(Problem("error", f"to {action}, a plan needs a {kind}, and none is installed or selected", hint))
+
+
+def _asked_by(plugin: Plugin, config: Config, chosen: _Chosen) -> list[str]:
+    hook = getattr(plugin.module, "ftk_select", None)
+    if hook is None:
+        return []
+    try:
+        return list(hook(config))
+    except Exception as e:
+        chosen.problems.append(Problem("error", f"{plugin.dist} failed in ftk_select: {type(e).__name__}: {e}"))
+        return []
+
+
+def _matches(pattern: str, cid: str) -> bool:
+    return pattern == cid or (pattern.endswith(":*") and cid.startswith(pattern[:-1]))
+
+
+def _conflicts(components: dict[str, Component], reasons: dict[str, str]) -> list[Problem]:
+    problems = []
+    for kind in KINDS:
+        rivals = sorted(cid for cid, c in components.items() if c.kind == kind)
+        if is_exclusive(kind) and len(rivals) > 1:
+            named = " and ".join(f"{cid} ({reasons[cid]})" for cid in rivals)
+            problems.append(Problem("error", f"a run has one {kind}, but {named} are selected", "unset all but one"))
+    for c in components.values():
+        for wanted in c.requires:
+            if not any(_matches(wanted, cid) for cid in components):
+                problems.append(Problem("error", f"{c.id} ({reasons[c.id]}) requires {wanted}, which this run does not use"))
+        for unwanted in c.conflicts:
+            for cid in components:
+                if cid != c.id and _matches(unwanted, cid):
+                    message = f"{c.id} ({reasons[c.id]}) cannot run together with {cid} ({reasons[cid]})"
+                    problems.append(Problem("error", message, "unset one of the two"))
+    return problems
+
+
+def _absent_modules(components: dict[str, Component]) -> list[Problem]:
+    return [
+        Problem("error", f"{c.id} needs the package {module.replace('_', '-')!r}", f"pip install {module.replace('_', '-')}")
+        for c in components.values()
+        for module in c.needs
+        if importlib.util.find_spec(module) is None
+    ]
+
+
+def _checks(plugin: Plugin, plan: Plan) -> list[Problem]:
+    hook = getattr(plugin.module, "ftk_check", None)
+    if hook is None:
+        return []
+    try:
+        return list(hook(plan))
+    except Exception as e:
+        return [Problem("error", f"{plugin.dist} failed in ftk_check: {type(e).__name__}: {e}")]
+
+
+def _placed(problem: Problem, config: Config) -> Problem:
+    if problem.origin is None and problem.key:
+        return replace(problem, origin=config.origin(problem.key))
+    return problem

@@ -1,0 +1,29 @@
+"""The keys that the kernel itself owns."""
+
+from __future__ import annotations
+
+from .section import section
+
+
+@section("run")
+class RunConfig:
+    stage: str = "sft"
+    """What to train for: any installed ``stage`` component."""
+    finetuning_type: str = "lora"
+    """Which parameters to train: any installed ``adapter`` component."""
+    output_dir: str = "trainer_output"
+    """Folder for checkpoints, logs and the result."""
+    overwrite_output_dir: bool = False
+    """Start afresh even where the output folder holds an earlier run."""
+    seed: int = 42
+    """Seed of weights, data order and dropout."""
+    do_train: bool | None = None
+    """Train. Unset means yes unless only ``do_eval`` or ``do_predict`` is asked for."""
+    do_eval: bool = False
+    """Evaluate, after training when there is any."""
+    do_predict: bool = False
+    """Write predictions for the evaluation set."""
+
+    @property
+    def trains(self) -> bool:
+        return self.do_train if self.do_train is not None else not (self.do_eval or self.do_predict)

@@ -1,0 +1,1 @@
+"""Hook specifications, grouped by phase."""
