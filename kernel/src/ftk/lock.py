@@ -12,7 +12,7 @@ from typing import Any
 
 from . import __version__
 from .plan import Plan
-from .problems import RunError
+from .problems import ConfigError, Problem
 from .unused import active_keys
 
 FILE = "plan.json"
@@ -43,19 +43,23 @@ def fingerprint(value: object) -> str:
 def claim(plan: Plan, output_dir: Path, *, overwrite: bool) -> None:
     """Write the plan into the run's folder, keeping the earlier run's under ``previous``.
 
-    Raises RunError when the folder holds files that no run of ours wrote, so that nobody's work is mixed with ours.
+    Raises ConfigError when the folder holds files that no run of ours wrote, so that nobody's work is mixed with ours.
     """
     earlier = read(output_dir)
     if earlier is None and not overwrite and output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())):
         hint = "choose another output_dir, or set overwrite_output_dir: true"
-        raise RunError(f"output_dir {str(output_dir)!r} is not empty, and ftk did not write it", hint)
+        raise _refused(plan, f"output_dir {str(output_dir)!r} is not empty, and ftk did not write it", hint)
     new = describe(plan)
     if earlier is not None and not overwrite:
         new["previous"] = {key: value for key, value in earlier.items() if key != "previous"}
     try:
         write_json(output_dir / FILE, new)
     except OSError as e:
-        raise RunError(f"cannot write to output_dir {str(output_dir)!r}: {e.strerror}", "choose another output_dir") from None
+        raise _refused(plan, f"cannot write to output_dir {str(output_dir)!r}: {e.strerror}", "choose another output_dir") from None
+
+
+def _refused(plan: Plan, message: str, hint: str) -> ConfigError:
+    return ConfigError([Problem("error", message, hint, "output_dir", plan.config.origin("output_dir"))])
 
 
 def read(output_dir: Path) -> dict[str, Any] | None:

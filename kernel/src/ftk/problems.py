@@ -58,6 +58,10 @@ class ConfigError(FtkError):
         self.problems = sorted(dict.fromkeys(problems), key=place)
         super().__init__("\n".join(map(str, self.problems)))
 
+    @classmethod
+    def single(cls, message: str, hint: str = "", *, origin: Origin | None = None) -> ConfigError:
+        return cls([Problem("error", message, hint, origin=origin)])
+
 
 class RunError(FtkError):
     """The run cannot go on for a reason that the user can act on. Exit code 1."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,9 @@ from .specs import run as specs
 if TYPE_CHECKING:
     from .contracts import Artifact, DatasetSpec, Encoder, Engine, Formatter, Parts, Result, Role, Template, Trainer
 
+NO_TELEMETRY = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "DISABLE_TELEMETRY": "1", "GRADIO_ANALYTICS_ENABLED": "False"}
+"""Set before any target is imported: ftk and what it runs send nothing anywhere."""
+
 SPECS = (specs.Process, specs.Data, specs.Model, specs.Training, specs.After)
 
 
@@ -37,6 +41,7 @@ class Run:
 
     def _make_manager(self) -> pluggy.PluginManager:
         """Import the planned targets, early ones first, and register them in plan order."""
+        os.environ.update(NO_TELEMETRY)
         manager = pluggy.PluginManager("ftk")
         for spec in SPECS:
             manager.add_hookspecs(spec)

@@ -1,0 +1,60 @@
+"""``ftk run``, ``ftk train``, ``ftk replay``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .. import lock
+from ..contracts import Result
+from ..execute import start
+from .plan import print_plan
+from .session import ConfigArgument, Json, Overrides, Strict, open_plan, open_run, print_json, show
+
+
+def run(
+    config: ConfigArgument,
+    overrides: Overrides = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop after the plan.")] = False,
+    strict: Strict = False,
+    json: Json = False,
+) -> None:
+    """Run a config: train, evaluate, export."""
+    if dry_run:
+        print_plan(open_plan(config, overrides, strict=strict), json=json)
+        return
+    _report(start(open_run(config, overrides, strict=strict)), json)
+
+
+def replay(
+    folder: Annotated[str, typer.Argument(help="The output folder of a run.")],
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Run again what a run's plan.json records, into a new folder, and say what is different now."""
+    plan = open_plan(folder, overrides)
+    from pathlib import Path
+
+    recorded = lock.read(Path(folder)) or {}
+    if "output_dir" not in {w.lstrip("-").partition("=")[0] for w in overrides or ()}:
+        overrides = [*(overrides or ()), f"output_dir={str(folder).rstrip('/')}-replay"]
+        plan = open_plan(folder, overrides)
+    for line in lock.differences(recorded, lock.describe(plan)):
+        if not line.startswith("output_dir:"):
+            typer.echo(f"different now: {line}", err=True)
+    show(plan.problems)
+    _report(start(open_run(folder, overrides)), json)
+
+
+def _report(result: Result, as_json: bool) -> None:
+    if as_json:
+        artifacts = [{"kind": a.kind, "path": str(a.path), "summary": a.summary} for a in result.artifacts]
+        print_json({"output_dir": str(result.output_dir), "metrics": result.metrics, "artifacts": artifacts})
+        return
+    for name, value in result.metrics.items():
+        typer.echo(f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}")
+    for artifact in result.artifacts:
+        typer.echo(f"{artifact.kind}: {artifact.path} ({artifact.summary})")
+
+

@@ -1,0 +1,89 @@
+"""From the words on the command line to a plan or a run. Commands of plugins use it too."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Annotated, Any
+
+import typer
+
+from ..compose import compose
+from ..discover import Installed, discover
+from ..kinds import Action
+from ..load import load_config, parse_overrides
+from ..plan import Plan, infer_action, resolve_plan
+from ..problems import ConfigError, Problem
+from ..run import Run
+
+ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file, or the output folder of a run.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Keys that replace the file's.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Treat warnings as errors.")]
+
+
+def open_plan(
+    config: str | None,
+    overrides: Sequence[str] | None = None,
+    action: Action | None = None,
+    *,
+    strict: bool = False,
+    installed: Installed | None = None,
+) -> Plan:
+    """Compose and plan. Raises ConfigError with every error; under ``strict`` warnings are errors."""
+    words = list(overrides or ())
+    if config is not None and (config.startswith("--") or "=" in config):
+        words, config = [config, *words], None  # no file: every key is on the command line
+    raw = load_config(config) if config is not None else {}
+    raw |= parse_overrides(words)
+    installed = installed or discover()
+    composed, warnings = compose(raw, installed.index, installed.aliases())
+    plan = resolve_plan(composed, installed, action or infer_action(composed), warnings=warnings)
+    if strict and any(p.level == "warning" for p in plan.problems):
+        raise ConfigError([_as_error(p) for p in plan.problems])
+    return plan
+
+
+def open_run(
+    config: str | None, overrides: Sequence[str] | None = None, action: Action | None = None, *, strict: bool = False
+) -> Run:
+    """A run that is ready to start: nothing that it needs is missing, and its targets are imported."""
+    plan = open_plan(config, overrides, action, strict=strict)
+    if any(p.level == "missing" for p in plan.problems):
+        raise ConfigError([_as_error(p) for p in plan.problems if p.level == "missing"])
+    show(plan.problems)
+    return Run(plan, stderr_logger())
+
+
+def _as_error(problem: Problem) -> Problem:
+    return replace(problem, level="error")
+
+
+def show(problems: Iterable[Problem]) -> None:
+    for problem in problems:
+        typer.echo(str(problem), err=True)
+
+
+def stderr_logger() -> logging.Logger:
+    """The run's logger: plain lines on stderr, so that stdout holds results only."""
+    logger = logging.getLogger("ftk")
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_Plain())
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+    return logger
+
+
+class _Plain(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}"
+
+
+def print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
