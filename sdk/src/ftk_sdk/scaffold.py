@@ -1,0 +1,5 @@
+"""Scaffold."""
+
+
+def new() -> None:
+    raise NotImplementedError
