@@ -127,7 +127,11 @@ def _declare(plugin: Plugin, manager: pluggy.PluginManager) -> None:
 
 def _call(module: ModuleType, hook: str) -> list:
     implementation = getattr(module, hook, None)
-    return list(implementation()) if implementation is not None else []
+    if implementation is None:
+        return []
+    if not hasattr(implementation, "ftk_impl"):  # what pluggy's marker leaves on a function
+        raise Misbehaved(f"{hook} lacks the @hookimpl decorator")
+    return list(implementation())
 
 
 def _check_requirements(plugin: Plugin) -> None:

@@ -28,7 +28,7 @@ def guarded() -> Iterator[None]:
     try:
         with _time_limit(), contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
             yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Misbehaved):
         raise
     except _TooSlow:
         raise Misbehaved(f"took longer than {LIMIT:.0f} s to declare itself") from None
