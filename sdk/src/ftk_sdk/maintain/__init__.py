@@ -1,0 +1,1 @@
+"""Keeps what is generated from the plugins of this repository fresh: ``python -m ftk_sdk.maintain``."""
