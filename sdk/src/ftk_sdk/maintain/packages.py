@@ -40,10 +40,7 @@ class Package:
         return self.project.get("entry-points", {}).get(group, {})
 
     def modules(self) -> list[ModuleType]:
-        """Its entry-point modules, imported from its own ``src`` where it is not installed."""
-        source = str(self.folder / "src")
-        if source not in sys.path:
-            sys.path.append(source)
+        """Its entry-point modules. Raises FtkError when one cannot be imported."""
         out = []
         for target in self.entry_points("ftk.plugins").values():
             try:
@@ -73,7 +70,7 @@ def root() -> Path:
 
 
 def find(top: Path, *patterns: str) -> list[Package]:
-    """Distributions whose folders match, by name. A folder without ``pyproject.toml`` is not one."""
+    """Distributions whose folders match, by name. They become importable even where they are not installed."""
     found = [_read(path) for pattern in patterns for path in top.glob(f"{pattern}/pyproject.toml")]
     return sorted(found, key=lambda p: p.name)
 
@@ -83,5 +80,8 @@ def first_party(top: Path) -> list[Package]:
 
 
 def _read(path: Path) -> Package:
+    source = str(path.parent / "src")
+    if source not in sys.path:
+        sys.path.append(source)  # behind what is installed
     data = tomllib.loads(path.read_text(encoding="utf-8"))
     return Package(path.parent, data["project"], data.get("tool", {}).get("ftk", {}))
