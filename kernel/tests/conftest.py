@@ -57,7 +57,7 @@ def plugin(monkeypatch: pytest.MonkeyPatch):
         if load is None:
             module = _module(dist, **declared)
             monkeypatch.setitem(__import__("sys").modules, module.__name__, module)
-            load = lambda: module  # noqa: E731
+            load = lambda: module
         name = dist.removeprefix("ft-plugin-").removeprefix("ft-contrib-")
         return EntryPoint(name, dist, load, requires)
 

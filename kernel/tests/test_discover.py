@@ -41,7 +41,9 @@ def print_at_import():
         (print_at_import, "prints while it is declared: 'thank you for installing'"),
     ],
 )
-def test_a_plugin_that_misbehaves_at_import_is_quarantined_with_the_reason(plugin, install, component, load, reason, capsys):
+def test_a_plugin_that_misbehaves_at_import_is_quarantined_with_the_reason(
+    plugin, install, component, load, reason, capsys
+):
     good = plugin("ft-plugin-good", components=[component("addon:good")])
     installed = install(plugin("ft-plugin-bad", load=load), good)
     assert errors(installed) == {"ft-plugin-bad": reason}
@@ -65,11 +67,13 @@ def test_a_plugin_that_imports_torch_is_quarantined(plugin, install, monkeypatch
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     del sys.modules["torch"]
-    assert "imports torch while it is declared" in errors(install(plugin("ft-plugin-heavy", load=load)))["ft-plugin-heavy"]
+    assert (
+        "imports torch while it is declared" in errors(install(plugin("ft-plugin-heavy", load=load)))["ft-plugin-heavy"]
+    )
 
 
 def test_a_misspelt_hook_is_quarantined(plugin, install):
-    installed = install(plugin("ft-plugin-typo", ftk_componets=lambda: []))
+    installed = install(plugin("ft-plugin-typo", ftk_componets=lambda: [*()]))
     assert "ftk_componets" in errors(installed)["ft-plugin-typo"]
 
 
@@ -115,7 +119,9 @@ def test_the_kernels_own_keys_cannot_be_taken(plugin, install):
     class Mine:
         seed: int = 1
 
-    assert errors(install(plugin("ft-plugin-mine", sections=[Mine]))) == {"ft-plugin-mine": "key 'seed' belongs to ftk-kernel"}
+    assert errors(install(plugin("ft-plugin-mine", sections=[Mine]))) == {
+        "ft-plugin-mine": "key 'seed' belongs to ftk-kernel"
+    }
 
 
 def test_a_class_that_is_no_section_is_quarantined(plugin, install):

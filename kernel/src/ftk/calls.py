@@ -53,7 +53,7 @@ def named(manager: pluggy.PluginManager, hook: str, component_id: str, **argumen
 
 
 def check_providers(manager: pluggy.PluginManager) -> None:
-    """One provider for each one-provider hook, and no wrapper around a collecting one. The plan guarantees it; this is the backstop."""
+    """One provider for each one-provider hook, and no wrapper around a collecting one: the plan's backstop."""
     dispatched = {"ftk_open_source", "ftk_formatter", "ftk_locate_model"}
     for name, caller in vars(manager.hook).items():
         if not isinstance(caller, pluggy.HookCaller) or caller.spec is None:
@@ -62,24 +62,28 @@ def check_providers(manager: pluggy.PluginManager) -> None:
         providers = [i.plugin_name for i in impls if not (i.wrapper or i.hookwrapper)]
         wrappers = [i.plugin_name for i in impls if i.wrapper or i.hookwrapper]
         if caller.spec.opts["firstresult"] and len(providers) > 1 and name not in dispatched:
-            raise RunError(f"{' and '.join(providers)} both provide {name}", "a plan needs exactly one; unset one of them")
+            raise RunError(
+                f"{' and '.join(providers)} both provide {name}", "a plan needs exactly one; unset one of them"
+            )
         if not caller.spec.opts["firstresult"] and wrappers:
-            raise RunError(f"{wrappers[0]} wraps {name}, whose results are collected; only one-provider hooks have wrappers")
+            raise RunError(
+                f"{wrappers[0]} wraps {name}, whose results are collected; only one-provider hooks have wrappers"
+            )
 
 
 @contextlib.contextmanager
 def noted(manager: pluggy.PluginManager, hook: str) -> Iterator[None]:
-    """Say on an exception which component was running."""
+    """Say on an exception which component was running: the innermost, when hooks call hooks."""
     try:
         yield
     except BaseException as e:
+        if any(note.startswith("while ") for note in getattr(e, "__notes__", [])):
+            raise
         code = {impl.function.__code__: impl.plugin_name for impl in getattr(manager.hook, hook).get_hookimpls()}
         frame = e.__traceback__
         while frame is not None:
             if (who := code.get(frame.tb_frame.f_code)) is not None:
-                note = f"while {who} ran {hook}"
-                if note not in getattr(e, "__notes__", []):
-                    e.add_note(note)
+                e.add_note(f"while {who} ran {hook}")
                 break
             frame = frame.tb_next
         raise

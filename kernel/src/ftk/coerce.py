@@ -34,7 +34,9 @@ def coerce(section: type, key: str, raw: Raw) -> Any:
             except ValidationError:
                 pass
         if choices and not any(a is not str and not _is_literal(a) for a in _members(section, key)):
-            raise Invalid(f"{key}: {raw.value!r} is not one of {', '.join(map(repr, choices))}", _nearest(raw.value, choices)) from None
+            raise Invalid(
+                f"{key}: {raw.value!r} is not one of {', '.join(map(repr, choices))}", _nearest(raw.value, choices)
+            ) from None
         reason = e.errors()[-1]["msg"]
         raise Invalid(f"{key}: {reason[:1].lower()}{reason[1:]} (got {raw.value!r})") from None
 

@@ -77,7 +77,7 @@ def _recorded(obj: Any, reads: set[str]) -> Any:
         return object.__getattribute__(self, name)
 
     recorded = type(cls.__name__, (cls,), {"__getattribute__": read, "__module__": cls.__module__})
-    out = object.__new__(recorded)
+    out: Any = object.__new__(recorded)
     out.__dict__.update(vars(obj))
     return out
 
@@ -107,7 +107,9 @@ def compose(raw: Mapping[str, Raw], index: KeyIndex, aliases: Iterable[Alias] = 
     return Config({cls: cls(**values) for cls, values in routed.items()}, raw), problems
 
 
-def _translate(raw: Mapping[str, Raw], index: KeyIndex, aliases: Iterable[Alias], problems: list[Problem]) -> dict[str, Raw]:
+def _translate(
+    raw: Mapping[str, Raw], index: KeyIndex, aliases: Iterable[Alias], problems: list[Problem]
+) -> dict[str, Raw]:
     """Apply aliases. A key that somebody owns is not an old key, but its values may have old spellings."""
     by_old: dict[str, list[Alias]] = {}
     for alias in aliases:
@@ -131,6 +133,7 @@ def _translate(raw: Mapping[str, Raw], index: KeyIndex, aliases: Iterable[Alias]
                 except ValueError as e:
                     problems.append(Problem("error", f"{name}: {e}", "", name, item.origin))
                     new = ""
+                    break
             if not alias.silent:
                 what = name if alias.old != alias.new else f"{name}: {item.value}"
                 problems.append(Problem("warning", f"{what!r} is {alias.note}", "", name, item.origin))
@@ -138,7 +141,15 @@ def _translate(raw: Mapping[str, Raw], index: KeyIndex, aliases: Iterable[Alias]
         if not new:
             continue
         if new != name and new in raw:
-            problems.append(Problem("error", f"{name!r} and {new!r} are the same key, and both are set", "keep one of the two", name, item.origin))
+            problems.append(
+                Problem(
+                    "error",
+                    f"{name!r} and {new!r} are the same key, and both are set",
+                    "keep one of the two",
+                    name,
+                    item.origin,
+                )
+            )
         out[new] = value
     return out
 
@@ -172,7 +183,11 @@ def _unowned(name: str, item: Raw, raw: Mapping[str, Raw], index: KeyIndex) -> l
     if reason := index.broken.get(dist):
         message = f"{name!r} is provided by {dist}, which is installed but cannot be used"
         return [Problem("error", message, f"{reason} (details: ftk plugins check {dist})", name, item.origin)]
-    return [Problem("error", f"{name!r} is provided by {dist}, which is not installed", f"pip install {dist}", name, item.origin)]
+    return [
+        Problem(
+            "error", f"{name!r} is provided by {dist}, which is not installed", f"pip install {dist}", name, item.origin
+        )
+    ]
 
 
 def _is_on(switch: str, raw: Mapping[str, Raw], index: KeyIndex) -> bool:

@@ -117,10 +117,12 @@ class Template(Protocol):
         """The chat template as Jinja, to be saved with a tokenizer."""
         ...
 
-    def render(self, messages: Sequence[Message], *, tools: Sequence[Mapping] = (), generation_prompt: bool = False) -> str: ...
+    def render(
+        self, messages: Sequence[Message], *, tools: Sequence[Mapping] = (), generation_prompt: bool = False
+    ) -> str: ...
 
     def encode(self, conversations: Sequence[tuple[Sequence[Message], Sequence[Mapping]]]) -> list[Tokens | RowError]:
-        """Token ids and loss weights of whole conversations: (messages, tools) each. A row that cannot be used gives an error."""
+        """Token ids and loss weights of whole conversations, (messages, tools) each; an error for one without any."""
         ...
 
     def encode_prompt(self, messages: Sequence[Message], *, tools: Sequence[Mapping] = ()) -> list[int]:
@@ -145,7 +147,7 @@ class Encoder(Protocol):
     """Changes when the encoding would."""
 
     def encode(self, examples: Sequence[Example]) -> list[list[Encoded] | RowError]:
-        """One result for each example, in order: its training sequences (several where a text is split), or why it has none."""
+        """For each example, in order: its sequences (several where a text is split), or why it has none."""
         ...
 
     def collate(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:

@@ -74,11 +74,13 @@ def rows(entry_points: Iterable[importlib.metadata.EntryPoint] | None = None) ->
         assert dist is not None
         name = canonical(dist.name)
         off = name in never or (bool(only) and name not in only)
-        out.append(Plugin(ep.name, name, dist.version, dist.metadata.get("Summary") or "", ep, disabled=off))
+        out.append(Plugin(ep.name, name, dist.version, dist.metadata["Summary"] or "", ep, disabled=off))
     return out
 
 
-def discover(entry_points: Iterable[importlib.metadata.EntryPoint] | None = None, catalog: Catalog | None = None) -> Installed:
+def discover(
+    entry_points: Iterable[importlib.metadata.EntryPoint] | None = None, catalog: Catalog | None = None
+) -> Installed:
     """Import every enabled plugin's declaration, and check it."""
     manager = pluggy.PluginManager("ftk")
     manager.add_hookspecs(Declare)

@@ -9,7 +9,9 @@ import sys
 import threading
 from collections.abc import Iterator
 
-HEAVY = frozenset({"torch", "transformers", "peft", "trl", "datasets", "accelerate", "pydantic", "numpy", "tensorflow", "jax"})
+HEAVY = frozenset(
+    {"torch", "transformers", "peft", "trl", "datasets", "accelerate", "pydantic", "numpy", "tensorflow", "jax"}
+)
 """What a declaration must not import: seconds at every command, for a plugin that the run may not use."""
 
 LIMIT = 5.0

@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 from .catalog import Catalog
@@ -83,7 +84,7 @@ def key_docs(cls: type) -> dict[str, str]:
     body = next((n.body for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and n.name == cls.__name__), [])
     return {
         a.target.id: inspect.cleandoc(b.value.value)
-        for a, b in zip(body, body[1:], strict=False)
+        for a, b in pairwise(body)
         if isinstance(a, ast.AnnAssign)
         and isinstance(a.target, ast.Name)
         and isinstance(b, ast.Expr)

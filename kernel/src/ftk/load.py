@@ -31,7 +31,9 @@ def load_config(path: str | Path) -> dict[str, Raw]:
     except FileNotFoundError:
         raise ConfigError([Problem("error", f"no such file: {path}", "give the path of a YAML file")]) from None
     except UnicodeDecodeError as e:
-        raise ConfigError([Problem("error", f"not UTF-8 at byte {e.start}", "save the file as UTF-8", origin=Origin(str(path)))]) from None
+        raise ConfigError(
+            [Problem("error", f"not UTF-8 at byte {e.start}", "save the file as UTF-8", origin=Origin(str(path)))]
+        ) from None
     except OSError as e:
         raise ConfigError([Problem("error", f"cannot read {path}: {e.strerror}")]) from None
     return parse_yaml(text, str(path))
@@ -60,7 +62,16 @@ def parse_yaml(text: str, source: str) -> dict[str, Raw]:
             return {}
         if not isinstance(root, yaml.MappingNode):
             hint = "write one 'key: value' per line"
-            raise ConfigError([Problem("error", "a config is a mapping of keys to values", hint, origin=Origin(source, root.start_mark.line + 1))])
+            raise ConfigError(
+                [
+                    Problem(
+                        "error",
+                        "a config is a mapping of keys to values",
+                        hint,
+                        origin=Origin(source, root.start_mark.line + 1),
+                    )
+                ]
+            )
         constructor = loader("")
         out: dict[str, Raw] = {}
         problems = []
@@ -69,7 +80,11 @@ def parse_yaml(text: str, source: str) -> dict[str, Raw]:
             key = str(knode.value)
             if key in out:
                 first = out[key].origin.line
-                problems.append(Problem("error", f"{key!r} is set twice, first on line {first}", "keep one of the two", origin=origin))
+                problems.append(
+                    Problem(
+                        "error", f"{key!r} is set twice, first on line {first}", "keep one of the two", origin=origin
+                    )
+                )
                 continue
             scalar = vnode.value if isinstance(vnode, yaml.ScalarNode) else None
             out[key] = Raw(constructor.construct_object(vnode, deep=True), origin, scalar)
@@ -84,7 +99,12 @@ def _syntax_problem(error: Exception, source: str) -> Problem:
     mark = getattr(error, "problem_mark", None)
     line = mark.line + 1 if mark else None
     what = getattr(error, "problem", None) or str(error)
-    return Problem("error", f"not valid YAML: {what}", "look at the indentation, quotes and colons of this line", origin=Origin(source, line))
+    return Problem(
+        "error",
+        f"not valid YAML: {what}",
+        "look at the indentation, quotes and colons of this line",
+        origin=Origin(source, line),
+    )
 
 
 def parse_overrides(words: Sequence[str]) -> dict[str, Raw]:
@@ -100,7 +120,9 @@ def parse_overrides(words: Sequence[str]) -> dict[str, Raw]:
         if not sep and word.startswith("--"):
             text = rest.pop(0) if rest and not rest[0].startswith("--") else "true"
         elif not sep:
-            raise ConfigError([Problem("error", f"cannot read {word!r}", "write overrides as key=value", origin=origin)])
+            raise ConfigError(
+                [Problem("error", f"cannot read {word!r}", "write overrides as key=value", origin=origin)]
+            )
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError:
@@ -120,10 +142,19 @@ def expand_blocks(raw: Mapping[str, Raw], sections: Mapping[str, set[str]], keys
         if name in keys or name not in sections or not isinstance(item.value, Mapping):
             pairs = [(name, item)]
         else:
-            pairs = [(_member(name, str(sub), sections[name]), Raw(value, item.origin)) for sub, value in item.value.items()]
+            pairs = [
+                (_member(name, str(sub), sections[name]), Raw(value, item.origin)) for sub, value in item.value.items()
+            ]
         for key, value in pairs:
             if key in out:
-                problems.append(Problem("error", f"{key!r} is set twice: alone and in a block", "keep one of the two", origin=value.origin))
+                problems.append(
+                    Problem(
+                        "error",
+                        f"{key!r} is set twice: alone and in a block",
+                        "keep one of the two",
+                        origin=value.origin,
+                    )
+                )
             out[key] = value
     if problems:
         raise ConfigError(problems)

@@ -46,7 +46,12 @@ def claim(plan: Plan, output_dir: Path, *, overwrite: bool) -> None:
     Raises ConfigError when the folder holds files that no run of ours wrote, so that nobody's work is mixed with ours.
     """
     earlier = read(output_dir)
-    if earlier is None and not overwrite and output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())):
+    if (
+        earlier is None
+        and not overwrite
+        and output_dir.exists()
+        and (not output_dir.is_dir() or any(output_dir.iterdir()))
+    ):
         hint = "choose another output_dir, or set overwrite_output_dir: true"
         raise _refused(plan, f"output_dir {str(output_dir)!r} is not empty, and ftk did not write it", hint)
     new = describe(plan)
@@ -55,7 +60,9 @@ def claim(plan: Plan, output_dir: Path, *, overwrite: bool) -> None:
     try:
         write_json(output_dir / FILE, new)
     except OSError as e:
-        raise _refused(plan, f"cannot write to output_dir {str(output_dir)!r}: {e.strerror}", "choose another output_dir") from None
+        raise _refused(
+            plan, f"cannot write to output_dir {str(output_dir)!r}: {e.strerror}", "choose another output_dir"
+        ) from None
 
 
 def _refused(plan: Plan, message: str, hint: str) -> ConfigError:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from .component import Component
 from .compose import Config, switched_on
+from .conflicts import absent_modules, conflicts, matches
 from .discover import Installed, Plugin
-from .kinds import KINDS, REQUIRED, SELECTORS, Action, belongs, is_exclusive
+from .kinds import REQUIRED, SELECTORS, Action, belongs
 from .order import in_order
 from .problems import ConfigError, Problem
 from .section import meta
@@ -31,7 +31,7 @@ class Plan:
     """Component id -> what in the config asked for it."""
 
     def __contains__(self, component_id: str) -> bool:
-        return any(_matches(component_id, c.id) for c in self.components)
+        return any(matches(component_id, c.id) for c in self.components)
 
     def of_kind(self, kind: str) -> list[Component]:
         return [c for c in self.components if c.kind == kind]
@@ -68,8 +68,8 @@ def resolve_plan(
             chosen.take(cid, "asked for by name")
     problems = [*warnings, *chosen.problems]
     if not chosen.problems:
-        problems += _conflicts(chosen.components, chosen.reasons)
-        problems += _absent_modules(chosen.components)
+        problems += conflicts(chosen.components, chosen.reasons)
+        problems += absent_modules(chosen.components)
     try:
         ordered = in_order(chosen.components.values())
     except ValueError as e:
@@ -109,18 +109,25 @@ class _Chosen:
         index = self.installed.index
         owner = index.catalog.components.get(cid)
         if owner in index.broken:
-            return f"{cid} ({reason}) is provided by {owner}, which is installed but cannot be used", index.broken[owner]
+            return f"{cid} ({reason}) is provided by {owner}, which is installed but cannot be used", index.broken[
+                owner
+            ]
         for plugin in self.installed.plugins:  # a quarantined stranger whose name tells what it offers
             if plugin.error and cid.partition(":")[2] == plugin.name:
-                return f"{cid} ({reason}) is provided by {plugin.dist}, which is installed but cannot be used", plugin.error
+                return (
+                    f"{cid} ({reason}) is provided by {plugin.dist}, which is installed but cannot be used",
+                    plugin.error,
+                )
         if owner is not None:
             return f"{cid} ({reason}) is provided by {owner}, which is not installed", f"pip install {owner}"
-        kind = cid.partition(":")[0]
-        known = [c for c in (*self.offered, *index.catalog.components) if c.startswith(f"{kind}:")]
-        near = difflib.get_close_matches(cid, known, n=1, cutoff=0.6)
-        absent = f" ({index.catalog.components[near[0]]}, not installed)" if near and near[0] not in self.offered else ""
-        have = ", ".join(sorted(c.partition(":")[2] for c in self.offered if c.startswith(f"{kind}:"))) or "none"
-        hint = f"did you mean {near[0].partition(':')[2]!r}?{absent}" if near else f"installed: {have}"
+        kind, _, name = cid.partition(":")
+        here = {c.name for c in self.offered.values() if c.kind == kind}
+        absent = {c.partition(":")[2]: d for c, d in index.catalog.components.items() if c.startswith(f"{kind}:")}
+        near = difflib.get_close_matches(name, [*here, *absent], n=1, cutoff=0.6)
+        if near:
+            hint = f"did you mean {near[0]!r}?" + ("" if near[0] in here else f" ({absent[near[0]]}, not installed)")
+        else:
+            hint = f"installed: {', '.join(sorted(here)) or 'none'}"
         return f"no plugin offers {cid} ({reason})", hint
 
 
@@ -146,7 +153,9 @@ def _select(chosen: _Chosen, config: Config, installed: Installed, action: Actio
         for cid in _asked_by(plugin, config, chosen):
             if belongs(cid.partition(":")[0], action):
                 chosen.take(cid, f"asked for by {plugin.dist}")
-    taken = {c.kind for c in chosen.components.values()} | {p.message.partition(":")[0].split()[-1] for p in chosen.problems}
+    taken = {c.kind for c in chosen.components.values()} | {
+        p.message.partition(":")[0].split()[-1] for p in chosen.problems
+    }
     for c in chosen.offered.values():
         if c.default and c.kind not in taken and belongs(c.kind, action):
             chosen.take(c.id, "default")
@@ -154,7 +163,9 @@ def _select(chosen: _Chosen, config: Config, installed: Installed, action: Actio
         if kind not in taken and not any(c.kind == kind for c in chosen.components.values()):
             owners = sorted({d for cid, d in installed.index.catalog.components.items() if cid.startswith(f"{kind}:")})
             hint = f"pip install {owners[0]}" if owners else ""
-            chosen.problems.append(Problem("error", f"to {action}, a plan needs a {kind}, and none is installed or selected", hint))
+            chosen.problems.append(
+                Problem("error", f"to {action}, a plan needs a {kind}, and none is installed or selected", hint)
+            )
 
 
 def _asked_by(plugin: Plugin, config: Config, chosen: _Chosen) -> list[str]:
@@ -166,38 +177,6 @@ def _asked_by(plugin: Plugin, config: Config, chosen: _Chosen) -> list[str]:
     except Exception as e:
         chosen.problems.append(Problem("error", f"{plugin.dist} failed in ftk_select: {type(e).__name__}: {e}"))
         return []
-
-
-def _matches(pattern: str, cid: str) -> bool:
-    return pattern == cid or (pattern.endswith(":*") and cid.startswith(pattern[:-1]))
-
-
-def _conflicts(components: dict[str, Component], reasons: dict[str, str]) -> list[Problem]:
-    problems = []
-    for kind in KINDS:
-        rivals = sorted(cid for cid, c in components.items() if c.kind == kind)
-        if is_exclusive(kind) and len(rivals) > 1:
-            named = " and ".join(f"{cid} ({reasons[cid]})" for cid in rivals)
-            problems.append(Problem("error", f"a run has one {kind}, but {named} are selected", "unset all but one"))
-    for c in components.values():
-        for wanted in c.requires:
-            if not any(_matches(wanted, cid) for cid in components):
-                problems.append(Problem("error", f"{c.id} ({reasons[c.id]}) requires {wanted}, which this run does not use"))
-        for unwanted in c.conflicts:
-            for cid in components:
-                if cid != c.id and _matches(unwanted, cid):
-                    message = f"{c.id} ({reasons[c.id]}) cannot run together with {cid} ({reasons[cid]})"
-                    problems.append(Problem("error", message, "unset one of the two"))
-    return problems
-
-
-def _absent_modules(components: dict[str, Component]) -> list[Problem]:
-    return [
-        Problem("error", f"{c.id} needs the package {module.replace('_', '-')!r}", f"pip install {module.replace('_', '-')}")
-        for c in components.values()
-        for module in c.needs
-        if importlib.util.find_spec(module) is None
-    ]
 
 
 def _checks(plugin: Plugin, plan: Plan) -> list[Problem]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Level = Literal["error", "missing", "warning"]
-"""``missing``: something the run needs that is not on this machine (a dataset, a folder). ``ftk plan`` warns, ``ftk run`` stops."""
+"""``missing``: something the run needs that is not here (a dataset): ``ftk plan`` warns, ``ftk run`` stops."""
 
 
 @dataclass(frozen=True, slots=True)

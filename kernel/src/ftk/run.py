@@ -22,7 +22,12 @@ from .specs import run as specs
 if TYPE_CHECKING:
     from .contracts import Artifact, DatasetSpec, Encoder, Engine, Formatter, Parts, Result, Role, Template, Trainer
 
-NO_TELEMETRY = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "DISABLE_TELEMETRY": "1", "GRADIO_ANALYTICS_ENABLED": "False"}
+NO_TELEMETRY = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "DISABLE_TELEMETRY": "1",
+    "GRADIO_ANALYTICS_ENABLED": "False",
+}
 """Set before any target is imported: ftk and what it runs send nothing anywhere."""
 
 SPECS = (specs.Process, specs.Data, specs.Model, specs.Training, specs.After)
@@ -53,7 +58,11 @@ class Run:
             try:
                 objects[component.id] = component.load()
             except ImportError as e:
-                hint = f"pip install {e.name}" if isinstance(e, ModuleNotFoundError) and e.name else f"reinstall {component.plugin}"
+                hint = (
+                    f"pip install {e.name}"
+                    if isinstance(e, ModuleNotFoundError) and e.name
+                    else f"reinstall {component.plugin}"
+                )
                 raise RunError(f"{component.id} ({component.plugin}) cannot be imported: {e}", hint) from e
             if component.early and hasattr(objects[component.id], "ftk_prepare_process"):
                 objects[component.id].ftk_prepare_process(run=self)  # type: ignore[attr-defined]

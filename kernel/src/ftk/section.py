@@ -53,7 +53,9 @@ def meta(cls: type) -> SectionMeta:
     try:
         return getattr(cls, _META)
     except AttributeError:
-        raise TypeError(f"{cls.__module__}.{cls.__qualname__} is not a config section; decorate it with @section(...)") from None
+        raise TypeError(
+            f"{cls.__module__}.{cls.__qualname__} is not a config section; decorate it with @section(...)"
+        ) from None
 
 
 def default_of(field: dataclasses.Field) -> Any:

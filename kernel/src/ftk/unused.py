@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def active_sections(plan: Plan) -> set[type]:
     """Sections that a planned component reads.
 
-    A component reads the section of its name (or ``section=``). A section without components of its own is shared: it is
+    A component reads the section of its name (or ``section=``). A section without components of its own is shared:
     active with any component of its distribution, or of one that depends on it.
     """
     rows = {p.dist: p for p in plan.installed.usable}

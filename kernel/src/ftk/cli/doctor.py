@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 from pathlib import Path
+from typing import Any
 
 import typer
 from packaging.requirements import InvalidRequirement, Requirement
@@ -18,14 +19,18 @@ GiB = 1 << 30
 
 
 def doctor(json: Json = False) -> None:
-    """Look for what is wrong: quarantined plugins, requirements that do not hold, little memory or disk. Exit code 1 if any."""
+    """Look for what is wrong: quarantined plugins, unmet requirements, little disk. Exit code 1 if anything is."""
     installed = discover()
-    facts = {"python": platform.python_version(), "platform": platform.platform(), "processors": os.cpu_count()}
+    facts: dict[str, Any] = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+    }
     facts |= {"disk free (GiB)": round(shutil.disk_usage(Path.cwd()).free / GiB, 1), "memory (GiB)": _memory()}
     faults = [f"{p.dist}: {p.error}" for p in installed.plugins if p.error and not p.disabled]
     for p in installed.plugins:
         faults += _unmet(p.dist)
-    if facts["disk free (GiB)"] < 5:  # type: ignore[operator]
+    if facts["disk free (GiB)"] < 5:
         faults.append("less than 5 GiB of disk is free; checkpoints are written beside the ones they replace")
     if json:
         print_json(facts | {"plugins": len(installed.usable), "faults": faults})
@@ -56,7 +61,9 @@ def _unmet(dist: str) -> list[str]:
             faults.append(f"{dist} needs {need.name}: pip install '{need.name}{need.specifier}'")
             continue
         if not need.specifier.contains(have, prereleases=True):
-            faults.append(f"{dist} needs {need.name}{need.specifier}, this is {have}: pip install '{need.name}{need.specifier}'")
+            faults.append(
+                f"{dist} needs {need.name}{need.specifier}, this is {have}: pip install '{need.name}{need.specifier}'"
+            )
     return faults
 
 

@@ -28,7 +28,9 @@ def explain(
     config, index = plan.config, installed.index
     rows = [(k, repr(config.value(k)), str(config.origin(k)), index[k].dist) for k in config.dump()]
     if json:
-        print_json([dict(zip(("key", "value", "at", "dist"), (r[0], config.value(r[0]), *r[2:]), strict=True)) for r in rows])
+        print_json(
+            [dict(zip(("key", "value", "at", "dist"), (r[0], config.value(r[0]), *r[2:]), strict=True)) for r in rows]
+        )
     else:
         typer.echo(table(rows, indent=""))
 
@@ -47,6 +49,6 @@ def _explain_key(name: str, installed: Installed, as_json: bool) -> None:
     if alias is not None:
         typer.echo(f"{name!r} is {alias.note}")
     elif entry is not None:
-        typer.echo(f"{name}: default {entry.default!r}\n    from {entry.dist}, which is not installed: pip install {entry.dist}")
+        typer.echo(f"{name}: default {entry.default!r}\n    from {entry.dist}, not installed: pip install {entry.dist}")
     else:
         raise ConfigError.single(f"no key and no file {name!r}", index.did_you_mean(name))

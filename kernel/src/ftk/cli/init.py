@@ -25,7 +25,7 @@ def init(
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("ftk.yaml"),
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
 ) -> None:
-    """Write a config for a stage: what must be filled in, then every key with its default and meaning, commented out."""
+    """Write a config for a stage: what must be filled in, then every key, commented out."""
     if output.exists() and not force:
         raise ConfigError.single(f"{output} exists", "give another --output, or --force")
     installed = discover()

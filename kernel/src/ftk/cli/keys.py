@@ -24,6 +24,8 @@ def keys(
         print_json([{"key": k.name, "type": k.type, "default": k.default, "dist": k.dist, "doc": k.doc} for k in found])
         return
     typer.echo(table([(k.name, k.type, f"{k.default!r}", k.dist, k.doc.split("\n")[0]) for k in found], indent=""))
-    absent = [f"{n} ({e.dist})" for n, e in sorted(index.catalog.keys.items()) if n not in index and fnmatchcase(n, wanted)]
+    absent = [
+        f"{n} ({e.dist})" for n, e in sorted(index.catalog.keys.items()) if n not in index and fnmatchcase(n, wanted)
+    ]
     if absent and pattern != "*":
         typer.echo(f"not installed: {', '.join(absent)}")

@@ -49,7 +49,9 @@ class Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and self.get_command(ctx, args[0]) is None and (dist := _catalogued(args[0])):
-            raise ConfigError.single(f"the command {args[0]!r} comes with {dist}, which is not installed", f"pip install {dist}")
+            raise ConfigError.single(
+                f"the command {args[0]!r} comes with {dist}, which is not installed", f"pip install {dist}"
+            )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -85,7 +87,9 @@ def _load(entry_point: Any) -> Any:
         return entry_point.load()
     except Exception as e:
         dist = entry_point.dist.name
-        raise FtkError(f"the command {entry_point.name!r} of {dist} cannot be imported: {e}", f"reinstall {dist}") from e
+        raise FtkError(
+            f"the command {entry_point.name!r} of {dist} cannot be imported: {e}", f"reinstall {dist}"
+        ) from e
 
 
 def _catalogued(name: str) -> str | None:
@@ -142,7 +146,9 @@ def _tell(error: Exception) -> None:
         with tempfile.NamedTemporaryFile("w", prefix="ftk-", suffix=".log", delete=False, encoding="utf-8") as f:
             traceback.print_exception(error, file=f)
         text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        typer.echo(f"error: {text}{notes}\n    this is a bug; its traceback is in {f.name} (FTK_DEBUG=1 shows it)", err=True)
+        typer.echo(
+            f"error: {text}{notes}\n    this is a bug; its traceback is in {f.name} (FTK_DEBUG=1 shows it)", err=True
+        )
 
 
 if __name__ == "__main__":

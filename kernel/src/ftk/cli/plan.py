@@ -20,7 +20,7 @@ def plan(
     strict: Strict = False,
     json: Json = False,
 ) -> None:
-    """Show what a config would run, in which order, and what is wrong with it. Imports nothing heavy, starts nothing."""
+    """Show what a config would run, in which order, and what is wrong with it. Starts nothing."""
     if action not in (None, "train", "export", "chat"):
         raise typer.BadParameter("train, export or chat", param_hint="--for")
     chosen: Action | None = action  # type: ignore[assignment]
@@ -30,7 +30,9 @@ def plan(
 def print_plan(plan: Plan, *, json: bool = False) -> None:
     estimate = estimated(plan)
     if json:
-        problems = [{"level": p.level, "message": p.message, "hint": p.hint, "at": str(p.origin or "")} for p in plan.problems]
+        problems = [
+            {"level": p.level, "message": p.message, "hint": p.hint, "at": str(p.origin or "")} for p in plan.problems
+        ]
         print_json(lock.describe(plan) | {"estimate": estimate, "problems": problems})
         return
     show(plan.problems)

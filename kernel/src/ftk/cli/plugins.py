@@ -49,7 +49,17 @@ def check(
         if fault:
             faults[p.dist] = fault
     if json:
-        print_json([{"dist": p.dist, "version": p.version, "components": [c.id for c in p.components], "error": faults.get(p.dist, "")} for p in found])
+        print_json(
+            [
+                {
+                    "dist": p.dist,
+                    "version": p.version,
+                    "components": [c.id for c in p.components],
+                    "error": faults.get(p.dist, ""),
+                }
+                for p in found
+            ]
+        )
     else:
         for p in found:
             offers = ", ".join(c.id for c in p.components) or f"{len(p.sections)} sections"

@@ -56,5 +56,3 @@ def _report(result: Result, as_json: bool) -> None:
         typer.echo(f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}")
     for artifact in result.artifacts:
         typer.echo(f"{artifact.kind}: {artifact.path} ({artifact.summary})")
-
-

@@ -14,7 +14,9 @@ from .session import print_json
 
 
 def schema(
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to a file instead of the terminal.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write to a file instead of the terminal.")
+    ] = None,
 ) -> None:
     """Write the JSON schema of every key of every installed plugin."""
     made = json_schema(discover())
@@ -45,7 +47,9 @@ def json_schema(installed: Installed) -> dict[str, Any]:
             one = {"anyOf": [{"enum": offered}, {"type": "string"}, {"type": "null"}]}
         properties[name] = one | {"description": f"{key.doc} ({key.dist})", "default": key.default}
     for alias in installed.aliases():
-        properties.setdefault(alias.old, {"description": f"{alias.old!r} is {alias.note}", "deprecated": not alias.silent})
+        properties.setdefault(
+            alias.old, {"description": f"{alias.old!r} is {alias.note}", "deprecated": not alias.silent}
+        )
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "ftk config",

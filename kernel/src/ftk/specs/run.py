@@ -175,7 +175,7 @@ class Model:
 
     @hookspec(firstresult=True)
     def ftk_adapt_model(self, run: Run, model: transformers.PreTrainedModel) -> transformers.PreTrainedModel:
-        """The model made trainable (training) or completed with trained weights (export, chat). One provider, then wrappers.
+        """The model made trainable, or completed with trained weights (export, chat). One provider, then wrappers.
 
         Called   once, with the policy; ``run.plan.action`` tells what for
         Returns  the model; ``requires_grad`` says what trains
