@@ -34,6 +34,8 @@ KINDS = {
         Kind("dataset", True, ("train",)),
         Kind("adapter", True, _ALL),
         Kind("stage", True, ("train",)),
+        Kind("trainer", True, ("train",)),
+        Kind("trainer", True, ("train",)),
         Kind("loss", True, ("train",)),
         Kind("reward", False, ("train",)),
         Kind("optimizer", True, ("train",)),
