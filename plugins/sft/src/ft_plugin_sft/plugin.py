@@ -1,0 +1,39 @@
+"""What this plugin offers. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ft_plugin_data.config import DataConfig
+from ftk.component import Component
+from ftk.markers import hookimpl
+from ftk.problems import Problem
+
+if TYPE_CHECKING:
+    from ftk.plan import Plan
+
+
+@hookimpl
+def ftk_components() -> list[Component]:
+    return [
+        Component(
+            kind="stage",
+            name="sft",
+            target="ft_plugin_sft.stage:Sft",
+            summary="Supervised fine-tuning: cross-entropy of the assistant's tokens",
+            requires=("trainer:transformers",),
+        )
+    ]
+
+
+@hookimpl
+def ftk_check(plan: Plan) -> list[Problem]:
+    data = plan.config[DataConfig]
+    problems = []
+    if data.train_on_prompt and data.mask_history:
+        message = "train_on_prompt and mask_history are both set, and want the opposite"
+        problems.append(Problem("error", message, "unset one of the two", "mask_history"))
+    if not data.ignore_pad_token_for_loss:
+        message = "ignore_pad_token_for_loss: padding never carries loss here"
+        problems.append(Problem("warning", message, "", "ignore_pad_token_for_loss"))
+    return problems

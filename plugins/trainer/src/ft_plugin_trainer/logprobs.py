@@ -1,0 +1,161 @@
+"""Log-probabilities of chosen tokens, from hidden states and an output head, without the logits of other positions.
+
+Shape suffixes: N targets, H hidden size, V vocabulary, B rows, T positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+CHUNK_ELEMENTS = 1 << 24
+"""Logits held at once: 64 MB in float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogitShape:
+    """What a model does to the product of its head before it calls it logits: ``cap * tanh(scale * z / cap)``."""
+
+    scale: float = 1.0
+    cap: float | None = None
+
+    def __call__(self, z_NV: torch.Tensor) -> torch.Tensor:
+        if self.scale != 1.0:
+            z_NV = z_NV * self.scale
+        return z_NV if self.cap is None else self.cap * torch.tanh(z_NV / self.cap)
+
+
+def gather_logprobs(logits_NV: torch.Tensor, targets_N: torch.Tensor, *, label_smoothing: float = 0.0) -> torch.Tensor:
+    """The plain computation: log-probabilities of targets from all their logits, in float32 or better.
+
+    With label smoothing the target's distribution q is ``1 - label_smoothing`` on the token and the rest spread evenly
+    over the vocabulary (arXiv:1512.00567, section 7), and the result is the sum over v of ``q_v log p_v``.
+    """
+    logits_NV = logits_NV.to(exact_dtype(logits_NV.dtype))
+    return -F.cross_entropy(logits_NV, targets_N, reduction="none", label_smoothing=label_smoothing)
+
+
+def linear_logprobs(
+    hidden_NH: torch.Tensor,
+    weight_VH: torch.Tensor,
+    targets_N: torch.Tensor,
+    *,
+    bias_V: torch.Tensor | None = None,
+    shape: LogitShape = LogitShape(),
+    label_smoothing: float = 0.0,
+    chunk_elements: int = CHUNK_ELEMENTS,
+) -> torch.Tensor:
+    """``gather_logprobs(shape(hidden @ weight.T + bias), targets)``, holding ``chunk_elements`` logits at a time.
+
+    The gradient is exact for ``hidden``, ``weight`` and ``bias``. That of ``hidden`` is worked out in the forward pass,
+    as d log p_n / d hidden_n does not depend on what is done with the result: so the backward pass of a frozen head
+    costs nothing. A trained head's gradient needs the logits of a chunk again, unless all of them were one chunk.
+
+    Products are made in the type that autocast asks for, or else in that of ``hidden``; sums in float32 or better.
+    """
+    dtype = hidden_NH.dtype
+    if torch.is_autocast_enabled(hidden_NH.device.type) and dtype != torch.float64:
+        dtype = torch.get_autocast_dtype(hidden_NH.device.type)
+    rows = max(1, chunk_elements // weight_VH.shape[0])
+    return _LinearLogprobs.apply(hidden_NH, weight_VH, bias_V, targets_N, shape, label_smoothing, rows, dtype)
+
+
+def exact_dtype(dtype: torch.dtype) -> torch.dtype:
+    """float64 stays; everything else is float32, where sums over a vocabulary are safe."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+class _LinearLogprobs(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, hidden_NH, weight_VH, bias_V, targets_N, shape, smoothing, rows, dtype):
+        ctx.settings = (shape, smoothing, rows, dtype)
+        ctx.for_hidden, ctx.for_weight, ctx.for_bias = ctx.needs_input_grad[:3]
+        trained_head = ctx.for_weight or ctx.for_bias
+        with torch.autocast(hidden_NH.device.type, enabled=False):
+            w_VH = weight_VH.to(dtype)
+            logp_N = hidden_NH.new_empty(len(hidden_NH), dtype=exact_dtype(dtype))
+            jacobian_NH = torch.empty_like(hidden_NH) if ctx.for_hidden else None
+            slope_NV = None
+            for part in _parts(len(hidden_NH), rows):
+                z_nV = F.linear(hidden_NH[part].to(dtype), w_VH, None if bias_V is None else bias_V.to(dtype))
+                logp_N[part], slope_nV = _value_and_slope(
+                    z_nV, targets_N[part], shape, smoothing, slope=ctx.for_hidden or trained_head
+                )
+                if ctx.for_hidden:
+                    jacobian_NH[part] = (slope_nV.to(dtype) @ w_VH).to(hidden_NH.dtype)
+                if trained_head and len(hidden_NH) <= rows:
+                    slope_NV = slope_nV.to(dtype)
+        ctx.save_for_backward(hidden_NH, weight_VH, bias_V, targets_N, jacobian_NH, slope_NV)
+        return logp_N
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_N):
+        hidden_NH, weight_VH, bias_V, targets_N, jacobian_NH, slope_NV = ctx.saved_tensors
+        grad_hidden = grad_weight = grad_bias = None
+        if ctx.for_hidden:
+            grad_hidden = jacobian_NH * grad_N[:, None].to(jacobian_NH.dtype)
+        if ctx.for_weight or ctx.for_bias:
+            slopes = (
+                [(slice(None), slope_NV)]
+                if slope_NV is not None
+                else _slopes(ctx, hidden_NH, weight_VH, bias_V, targets_N)
+            )
+            sums = exact_dtype(hidden_NH.dtype)
+            grad_weight = torch.zeros_like(weight_VH, dtype=sums) if ctx.for_weight else None
+            grad_bias = torch.zeros_like(bias_V, dtype=sums) if ctx.for_bias else None
+            for part, slope_nV in slopes:
+                slope_nV = slope_nV * grad_N[part, None].to(slope_nV.dtype)
+                if ctx.for_weight:
+                    grad_weight.add_(slope_nV.mT @ hidden_NH[part].to(slope_nV.dtype))
+                if ctx.for_bias:
+                    grad_bias.add_(slope_nV.sum(0))
+            grad_weight = grad_weight.to(weight_VH.dtype) if ctx.for_weight else None
+            grad_bias = grad_bias.to(bias_V.dtype) if ctx.for_bias else None
+        return grad_hidden, grad_weight, grad_bias, None, None, None, None, None
+
+
+def _slopes(ctx, hidden_NH, weight_VH, bias_V, targets_N) -> Iterator[tuple[slice, torch.Tensor]]:
+    """The slopes of the forward pass once more, chunk by chunk."""
+    shape, smoothing, rows, dtype = ctx.settings
+    w_VH = weight_VH.to(dtype)
+    for part in _parts(len(hidden_NH), rows):
+        z_nV = F.linear(hidden_NH[part].to(dtype), w_VH, None if bias_V is None else bias_V.to(dtype))
+        yield part, _value_and_slope(z_nV, targets_N[part], shape, smoothing, slope=True)[1].to(dtype)
+
+
+def _value_and_slope(z_nV, targets_n, shape: LogitShape, smoothing: float, *, slope: bool):
+    """log p of targets, and its derivative by ``z``: ``q - p``, times that of ``shape``. Overwrites ``z``."""
+    z_nV = z_nV.to(exact_dtype(z_nV.dtype))
+    if shape.scale != 1.0:
+        z_nV = z_nV.mul_(shape.scale)
+    tanh_slope_nV = None
+    if shape.cap is not None:
+        z_nV = z_nV.div_(shape.cap).tanh_()
+        tanh_slope_nV = 1 - z_nV.square() if slope else None
+        z_nV = z_nV.mul_(shape.cap)
+    lse_n = torch.logsumexp(z_nV, -1)
+    index_n1 = targets_n[:, None]
+    value_n = (1 - smoothing) * z_nV.gather(-1, index_n1).squeeze(-1) - lse_n
+    if smoothing:
+        value_n = value_n + smoothing * z_nV.mean(-1)
+    if not slope:
+        return value_n, None
+    slope_nV = z_nV.sub_(lse_n[:, None]).exp_().neg_()
+    slope_nV.scatter_add_(-1, index_n1, torch.full_like(index_n1, 1 - smoothing, dtype=slope_nV.dtype))
+    if smoothing:
+        slope_nV.add_(smoothing / slope_nV.shape[-1])
+    if tanh_slope_nV is not None:
+        slope_nV.mul_(tanh_slope_nV)
+    if shape.scale != 1.0:
+        slope_nV.mul_(shape.scale)
+    return value_n, slope_nV
+
+
+def _parts(n: int, rows: int) -> Iterator[slice]:
+    for start in range(0, n, rows):
+        yield slice(start, min(start + rows, n))

@@ -1,0 +1,90 @@
+"""What a stage minimises, and the objective of those that predict the next token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .targets import IGNORE, TargetLogprobs, unwrapped
+
+Sums = dict[str, tuple[torch.Tensor, torch.Tensor]]
+"""Name -> a sum over a batch, and what to divide it by when both are summed over batches and processes."""
+
+
+class Objective:
+    """The mean of a sum over targets: tokens, pairs, whatever a stage counts.
+
+    A stage says how many targets a batch holds and what their losses sum to. The trainer divides by the number of
+    targets of the whole global batch, so the result does not depend on how that batch was cut.
+
+    A batch is what the stage's encoder collates: tensors whose first dimension is rows of the dataset.
+    """
+
+    def count(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """How many targets, or what weight of targets, the batch holds: a scalar."""
+        raise NotImplementedError
+
+    def sums(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> Sums:
+        """At least ``loss``: the sum of the batch's losses, with gradient, and ``count(batch)``. Others are logged.
+
+        ``model.training`` tells training from evaluation.
+        """
+        raise NotImplementedError
+
+    def summary(self, means: dict[str, float]) -> dict[str, float]:
+        """Means over an evaluation set -> its metrics."""
+        return means
+
+
+class NextToken(Objective):
+    """Weighted cross-entropy of the next token.
+
+    Batches have ``labels`` (B, T; ``IGNORE`` where there is no target), perhaps ``weights`` (B, T), and the model's
+    inputs. The loss is a weighted mean: the sum of weight times loss, over the sum of weights.
+    """
+
+    def __init__(
+        self,
+        *,
+        label_smoothing: float = 0.0,
+        accuracy: bool = False,
+        token_loss: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> None:
+        """``token_loss``: log-probabilities of targets -> their losses, one for each; minus them when not given."""
+        self.logprobs = TargetLogprobs(label_smoothing=label_smoothing)
+        self.accuracy = accuracy
+        self.token_loss = token_loss or torch.neg
+
+    def count(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        mask_BT = batch["labels"][:, 1:] != IGNORE
+        return batch["weights"][:, 1:][mask_BT].sum() if "weights" in batch else mask_BT.sum()
+
+    def sums(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> Sums:
+        inputs = {key: value for key, value in batch.items() if key not in ("labels", "weights")}
+        targets_BT = F.pad(batch["labels"][:, 1:], (0, 1), value=IGNORE)
+        predict = self.accuracy and not model.training
+        scores = self.logprobs(model, inputs, targets_BT, predict=predict)
+        loss_N, count = self.token_loss(scores.logprobs_N), self.count(batch)
+        if "weights" in batch:
+            loss_N = loss_N * batch["weights"][:, 1:][batch["labels"][:, 1:] != IGNORE].to(loss_N.dtype)
+        loss = loss_N.sum()
+        if model.training and (aux_loss := getattr(scores.outputs, "aux_loss", None)) is not None:
+            loss = loss + router_coefficient(model) * aux_loss * count
+        sums: Sums = {"loss": (loss, count)}
+        if predict:
+            targets_N = targets_BT[targets_BT != IGNORE]
+            sums["accuracy"] = (
+                (scores.predicted_N == targets_N).sum(),
+                torch.tensor(len(targets_N), device=loss.device),
+            )
+        return sums
+
+
+def router_coefficient(model: Any) -> float:
+    """How much the load-balancing loss of a mixture of experts counts."""
+    config = unwrapped(model).config.get_text_config()
+    return getattr(config, "router_aux_loss_coef", 0.0)

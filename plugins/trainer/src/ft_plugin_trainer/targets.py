@@ -1,0 +1,169 @@
+"""A causal model's log-probabilities of chosen tokens: the primitive of every stage.
+
+The model's own forward stays in charge (adapters, wrappers for several processes, autocast, scaled and capped logits):
+a hook in front of its output head takes the hidden states of target positions there, and lets one position through.
+
+Shape suffixes: N targets, H hidden size, V vocabulary, B rows, T positions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.tensor import DTensor
+from torch.utils.checkpoint import checkpoint
+
+from .logprobs import CHUNK_ELEMENTS, LogitShape, gather_logprobs, linear_logprobs
+
+IGNORE = -100
+"""Where no token is a target, as everywhere in transformers."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetScores:
+    """One entry for each target, in row order: the i-th belongs to the i-th true entry of ``targets_BT != IGNORE``."""
+
+    logprobs_N: torch.Tensor
+    """In float32 or better. With label smoothing, the smoothed value of ``gather_logprobs``."""
+    predicted_N: torch.Tensor | None
+    """The most likely token there, where it was asked for."""
+    outputs: Any = None
+    """What the model returned. Its ``logits`` are of no use."""
+
+
+class TargetLogprobs:
+    """Computes log-probabilities of targets with any causal model of transformers."""
+
+    def __init__(self, *, label_smoothing: float = 0.0, chunk_elements: int = CHUNK_ELEMENTS) -> None:
+        self.label_smoothing = label_smoothing
+        self.chunk_elements = chunk_elements
+        self._shapes: weakref.WeakKeyDictionary[nn.Module, LogitShape | None] = weakref.WeakKeyDictionary()
+
+    def __call__(
+        self, model: nn.Module, inputs: Mapping[str, Any], targets_BT: torch.Tensor, *, predict: bool = False
+    ) -> TargetScores:
+        """Run ``model(**inputs)`` for the log-probabilities of ``targets_BT``.
+
+        targets_BT  the token that position t shall predict, so labels moved left by one; ``IGNORE`` where there is none
+        predict     also find the most likely token of each of these positions
+        """
+        head = unwrapped(model).get_output_embeddings()
+        if head not in self._shapes:
+            self._shapes[head] = self._probe(model, head, inputs)
+        shape = self._shapes[head]
+        mask_BT = targets_BT != IGNORE
+        targets_N = targets_BT[mask_BT]
+        scores: list[TargetScores] = []
+        reduced = []
+
+        def at_head(module: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
+            hidden_NH = _targets_of(args[0], mask_BT)
+            reduced.append(True)
+            if shape is None:
+                return (hidden_NH[None],)
+            scores.append(self._score(module, hidden_NH, targets_N, shape, predict))
+            return (args[0][:1, -1:],)  # the model's code behind the head wants logits of something
+
+        with _hooked(head, at_head):
+            outputs = model(**inputs)
+        if scores:
+            return TargetScores(scores[0].logprobs_N, scores[0].predicted_N, outputs)
+        logits_NV = outputs.logits[0] if reduced else _targets_of(outputs.logits, mask_BT)
+        logprobs_N = gather_logprobs(logits_NV, targets_N, label_smoothing=self.label_smoothing)
+        return TargetScores(logprobs_N, logits_NV.argmax(-1) if predict else None, outputs)
+
+    def _score(
+        self, head: nn.Module, hidden_NH: torch.Tensor, targets_N: torch.Tensor, shape: LogitShape, predict: bool
+    ) -> TargetScores:
+        """The same as from whole logits, but never holding more than a chunk of them."""
+        rows = max(1, self.chunk_elements // head.weight.shape[0])
+        settings = {"shape": shape, "label_smoothing": self.label_smoothing}
+        if _is_plain_linear(head):
+            logprobs_N = linear_logprobs(
+                hidden_NH, head.weight, targets_N, bias_V=head.bias, chunk_elements=self.chunk_elements, **settings
+            )
+        else:  # an adapted or quantised head: its own forward pass, once more in the backward pass
+
+            def part_logprobs(hidden_nH: torch.Tensor, targets_n: torch.Tensor) -> torch.Tensor:
+                return gather_logprobs(shape(head.forward(hidden_nH)), targets_n, label_smoothing=self.label_smoothing)
+
+            pairs = zip(hidden_NH.split(rows), targets_N.split(rows), strict=True)
+            logprobs_N = torch.cat([checkpoint(part_logprobs, *pair, use_reentrant=False) for pair in pairs])
+        predicted_N = None
+        if predict:
+            with torch.no_grad():
+                predicted_N = torch.cat([shape(head.forward(part)).argmax(-1) for part in hidden_NH.split(rows)])
+        return TargetScores(logprobs_N, predicted_N)
+
+    def _probe(self, model: nn.Module, head: nn.Module, inputs: Mapping[str, Any]) -> LogitShape | None:
+        """What the model does to its head's product; None where that is more than a scale and a cap, or cannot be seen.
+
+        Not taken on trust from the config: one forward pass on the first batch compares the model's own logits of one
+        position with ours. Random states are put back, so that a resumed run, which probes again, draws alike.
+        """
+        if isinstance(head.weight, DTensor) or hasattr(head.weight, "ds_id"):
+            return None  # whole only while its own forward pass runs
+        shape = logit_shape(unwrapped(model).config)
+        seen: list[torch.Tensor] = []
+
+        def at_head(module: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
+            seen.append(shape(module.forward(args[0][:1, -1:])))
+            return (args[0][:1, -1:],)
+
+        with torch.no_grad(), torch.random.fork_rng(), _hooked(head, at_head):
+            logits = model(**inputs).logits
+        if len(seen) != 1 or seen[0].shape != logits.shape:
+            return None
+        ours, theirs = seen[0].float(), logits.float()
+        tolerance = 1e-2 if seen[0].dtype in (torch.bfloat16, torch.float16) else 1e-4
+        return shape if (ours - theirs).abs().max() <= tolerance * theirs.abs().max() else None
+
+
+def logit_shape(config: Any) -> LogitShape:
+    """How a model config of transformers says that logits are scaled and capped."""
+    config = config.get_text_config()
+    scale = 1.0
+    for name in ("logit_scale", "lm_head_multiplier"):  # Cohere; Falcon-H1
+        scale *= getattr(config, name, None) or 1.0
+    scale /= getattr(config, "logits_scaling", None) or 1.0  # Granite
+    return LogitShape(scale, getattr(config, "final_logit_softcapping", None))  # Gemma
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside the wrappers of several processes and of ``torch.compile``."""
+    while True:
+        inner = getattr(model, "_orig_mod", None) or getattr(model, "module", None)
+        if inner is None:
+            return model
+        model = inner
+
+
+def sum_by_row(values_N: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+    """The sums of target values over each row, of shape B."""
+    row_N = mask_BT.nonzero()[:, 0]
+    return values_N.new_zeros(len(mask_BT)).index_add(0, row_N, values_N)
+
+
+def _targets_of(values_BTX: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+    # Adapters with virtual tokens put theirs in front.
+    return values_BTX[:, -mask_BT.shape[1] :][mask_BT]
+
+
+def _is_plain_linear(head: nn.Module) -> bool:
+    """Whether ``head(x)`` is ``x @ weight.T + bias`` and nothing else: neither a subclass nor patched."""
+    return type(head) is nn.Linear and "forward" not in vars(head) and not head._forward_hooks
+
+
+@contextlib.contextmanager
+def _hooked(module: nn.Module, hook: Callable) -> Iterator[None]:
+    handle = module.register_forward_pre_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,213 @@
+"""transformers' Trainer, made exact: one loss whatever way a global batch is cut, and runs that resume exactly."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from transformers.trainer_pt_utils import find_batch_size
+from transformers.trainer_utils import EvalLoopOutput, TrainOutput
+
+from ftk.contracts import Parts
+from ftk.problems import RunError
+
+from .arguments import training_arguments
+from .checkpoints import RestoreLogState, WholeCheckpoints
+from .config import ReportConfig, TrainerConfig
+from .log import SUMMARY
+from .objective import Objective, Sums
+from .precision import train_in_float32
+from .resuming import clear, starting_point
+
+if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
+
+    from ftk.run import Run
+
+Batch = dict[str, Any]
+REPEATED = "repeated"
+"""In a batch whose rows another process has too: they count nothing."""
+
+
+class FtkTrainer(WholeCheckpoints):
+    """Trains ``parts.model`` on the mean of an objective over each global batch."""
+
+    loss_is_scaled_for_ga = True
+    """To transformers: ``compute_loss`` has divided already."""
+
+    def __init__(self, run: Run, parts: Parts, objective: Objective) -> None:
+        self.run, self.objective = run, objective
+        self._reports = run.config[ReportConfig]
+        self._log_sums: Sums = {}
+        self._eval_sums: Sums = {}
+        self._trained_tokens = 0
+        wanted = dict(parts.args)
+        if not run.config[TrainerConfig].pure_bf16 and (autocast := train_in_float32(parts.model, wanted)):
+            run.logger.info("trained weights are in float32, frozen ones are not: computing as with %s: true", autocast)
+            wanted[autocast] = True
+        try:
+            super().__init__(
+                model=parts.model,
+                args=training_arguments(run, wanted),
+                data_collator=parts.encoder.collate,
+                train_dataset=parts.train_dataset,
+                eval_dataset=dict(parts.eval_dataset)
+                if isinstance(parts.eval_dataset, Mapping)
+                else parts.eval_dataset,
+                processing_class=parts.tokenizer,
+                callbacks=list(parts.callbacks),
+            )
+        except ValueError as e:
+            raise RunError(f"transformers refuses this run: {str(e).splitlines()[0]}") from e
+
+    def train(self) -> TrainOutput:
+        """Train, from where an earlier run of the same output folder stopped if there is one, and save the result."""
+        if self.is_world_process_zero():
+            clear(self.run)
+        self.accelerator.wait_for_everyone()
+        checkpoint = starting_point(self.run)
+        self.args.eval_on_start = self.args.eval_on_start and checkpoint is None
+        self.add_callback(RestoreLogState(self, checkpoint))
+        output = super().train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        self.save_model()
+        self.save_state()
+        self.save_metrics("train", output.metrics)
+        return output
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        metrics = super().evaluate(*args, **kwargs)
+        if not self.is_in_train:
+            self.save_metrics("eval", metrics)
+        return metrics
+
+    # Optimizer and schedule: a component's, or else transformers'.
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            self.optimizer = self.run.build_optimizer(self.model if model is None else model)
+        return super().create_optimizer(model)
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
+        if self.lr_scheduler is None:
+            self.lr_scheduler = self.run.build_scheduler(optimizer or self.optimizer, num_training_steps)
+            self._created_lr_scheduler = self.lr_scheduler is not None
+        return super().create_scheduler(num_training_steps, optimizer)
+
+    # One optimizer step: the sum of losses over all micro-batches and processes, divided by the number of targets.
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device
+    ) -> tuple[list[Batch], torch.Tensor | None]:
+        batches = [self._without_repeats(batch) for batch in itertools.islice(epoch_iterator, num_batches)]
+        if not batches:
+            return [], None
+        count = torch.stack([self._count(batch).to(device) for batch in batches]).sum()
+        count = self.accelerator.reduce(count, "sum")
+        # Processes that share their rows have counted them several times.
+        copies = self.get_tp_size() * self.get_cp_size() * self.get_sp_size()
+        return batches, count / copies if copies > 1 else count
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: Batch,
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        sums = self._sums(model, inputs)
+        loss, _ = sums.pop("loss")
+        add_up(self._log_sums, sums)
+        if self._reports.include_effective_tokens_per_second:
+            self._trained_tokens += int(inputs.get("attention_mask", inputs["input_ids"] >= 0).sum())
+        # Wrappers for several processes average gradients, but the loss is a sum over processes.
+        return loss / num_items_in_batch * (self.accelerator.num_processes // self.get_tp_size())
+
+    def training_step(
+        self, model: nn.Module, inputs: Batch, num_items_in_batch: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        self._tr_loss = self._tr_loss.to(torch.promote_types(self._tr_loss.dtype, loss.dtype))
+        if self.accelerator.sync_gradients:
+            self._require_finite("loss", self._tr_loss + loss)
+        return loss
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm)
+        if self.accelerator.scaler is None:  # which skips such steps itself
+            self._require_finite("gradient", norm)
+        return norm
+
+    def _require_finite(self, what: str, value: Any) -> None:
+        if self.args.logging_nan_inf_filter or math.isfinite(float(value)):
+            return
+        message = (
+            f"the {what} of step {self.state.global_step + 1} is {float(value)}; the weights are as of the step before"
+        )
+        raise RunError(message, "lower learning_rate, set max_grad_norm, or look for broken rows in the data")
+
+    def _count(self, batch: Batch) -> torch.Tensor:
+        return self.objective.count(batch) * (REPEATED not in batch)
+
+    def _sums(self, model: nn.Module, inputs: Batch) -> Sums:
+        batch = {key: value for key, value in inputs.items() if key != REPEATED}
+        sums = self.objective.sums(model, batch)
+        return {name: (part * 0, n * 0) for name, (part, n) in sums.items()} if REPEATED in inputs else sums
+
+    def _without_repeats(self, batch: Batch) -> Batch:
+        """accelerate fills the last batches of an epoch with rows from its beginning; each row shall count once."""
+        state = self.accelerator.gradient_state
+        if self.accelerator.num_processes == 1 or not state.end_of_dataloader or state.remainder <= 0:
+            return batch
+        rows = find_batch_size(batch)
+        mine = state.remainder - rows * self.accelerator.process_index
+        if mine >= rows:
+            return batch
+        batch = {key: value[: max(mine, 1)] for key, value in batch.items()}
+        return batch if mine > 0 else batch | {REPEATED: True}
+
+    # Evaluation: sums over the whole set, so that the result does not depend on the batch size.
+
+    def evaluation_loop(self, dataloader: DataLoader, description: str, *args: Any, **kwargs: Any) -> EvalLoopOutput:
+        self._eval_sums = {}
+        output = super().evaluation_loop(dataloader, description, *args, **kwargs)
+        prefix = kwargs.get("metric_key_prefix", "eval")
+        output.metrics.pop(f"{prefix}_model_preparation_time", None)
+        means = self.objective.summary(self._means(self._eval_sums))
+        output.metrics.update({f"{prefix}_{name}": value for name, value in means.items()})
+        return output
+
+    def prediction_step(self, model: nn.Module, inputs: Batch, *args: Any, **kwargs: Any) -> tuple[None, None, None]:
+        inputs = self._prepare_inputs(self._without_repeats(inputs))
+        with torch.no_grad(), self.compute_loss_context_manager():
+            add_up(self._eval_sums, self._sums(model, inputs))
+        return None, None, None
+
+    def _means(self, sums: Sums) -> dict[str, float]:
+        totals = {name: [self.accelerator.reduce(part, "sum").item() for part in pair] for name, pair in sums.items()}
+        return {name: total / n for name, (total, n) in totals.items() if n}
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs:
+            logs |= self._means(self._log_sums)
+            self._log_sums = {}
+        if SUMMARY in logs:  # of the whole run, also of what was trained before it was resumed
+            logs["train_loss"] = self._total_loss_scalar / max(self.state.global_step, 1)
+            if self._reports.include_effective_tokens_per_second:
+                tokens = self.accelerator.reduce(
+                    torch.tensor(self._trained_tokens, device=self.args.device), "sum"
+                ).item()
+                logs["effective_tokens_per_sec"] = round(tokens / logs[SUMMARY], 2)
+        super().log(logs, start_time)
+
+
+def add_up(into: Sums, sums: Sums) -> None:
+    """Add a batch's sums to a running total, in float64 where the device has it, without their graph."""
+    for name, pair in sums.items():
+        exact = torch.float32 if pair[0].device.type == "mps" else torch.float64
+        part, n = (x.detach().to(exact) for x in pair)
+        before = into.get(name)
+        into[name] = (part, n) if before is None else (before[0] + part, before[1] + n)
