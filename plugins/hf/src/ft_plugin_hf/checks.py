@@ -62,10 +62,8 @@ def _unused(plan: Plan, token: str | None, hub: str) -> bool:
 
 def checkpointing(plan: Plan) -> list[Problem]:
     """The two ways to ask for it agree."""
-    if (
-        plan.config[HfConfig].disable_gradient_checkpointing is True
-        and plan.config[TrainerConfig].activation_checkpointing
-    ):
+    disabled = plan.config[HfConfig].disable_gradient_checkpointing is True
+    if disabled and plan.config[TrainerConfig].activation_checkpointing:
         message = "activation_checkpointing and disable_gradient_checkpointing are both true"
         return [Problem("error", message, "keep one of the two", key="disable_gradient_checkpointing")]
     return []

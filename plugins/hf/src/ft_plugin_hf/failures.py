@@ -45,5 +45,5 @@ def _explain(text: str, path: str, what: str) -> tuple[str, str]:
         if about(_REFUSED):
             message = f"{path!r} is neither a folder nor a model that the hub gives to this user"
             return message, f"{local}; or set hf_hub_token"
-    first = next(line.strip() for line in text.splitlines() if line.strip())
-    return f"cannot load the {what} of {path!r}: {first}", ""
+    brief = " ".join(text.split("\n\n")[0].split())[:300]
+    return f"cannot load the {what} of {path!r}: {brief}", ""

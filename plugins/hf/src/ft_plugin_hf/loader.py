@@ -78,14 +78,12 @@ class HfLoader:
     def ftk_load_model(self, run: Run, kwargs: Mapping[str, Any], role: Role) -> PreTrainedModel:
         cfg = run.config[HfConfig]
         location = self._locate(run, trained=role == "policy")
-        scratch = cfg.train_from_scratch and run.plan.action == "train"
-        _require_loadable(location, weights=not scratch, allow_pickle=cfg.allow_pickle)
         with explained(location, "configuration"):
             config = AutoConfig.from_pretrained(location.path, **_options(cfg, location))
         if cfg.moe_aux_loss_coef is not None:
             _balance_experts(config, cfg.moe_aux_loss_coef)
         kwargs = {**kwargs, "dtype": _settled_dtype(run, kwargs["dtype"], config)}
-        model = (_random_model if scratch else _checkpoint_model)(run, location, config, kwargs)
+        model = (_random_model if _from_scratch(run) else _checkpoint_model)(run, location, config, kwargs)
         self._fit_embeddings(run, model)
         dtype = str(model.dtype).removeprefix("torch.")
         run.logger.info("%s model: %s in %s from %s", role, type(model).__name__, dtype, location.path)
@@ -103,7 +101,9 @@ class HfLoader:
     def _locate(self, run: Run, *, trained: bool) -> ModelLocation:
         """Where the model is. ``trained``: where training left it, if this plan comes after training."""
         if trained not in self._locations:
-            self._locations[trained] = (trained and _left_by_training(run)) or _named(run)
+            location = (trained and _left_by_training(run)) or _named(run)
+            _require_loadable(location, weights=not _from_scratch(run), allow_pickle=run.config[HfConfig].allow_pickle)
+            self._locations[trained] = location
         return self._locations[trained]
 
     def _fit_embeddings(self, run: Run, model: PreTrainedModel) -> None:
@@ -133,6 +133,7 @@ def _named(run: Run) -> ModelLocation:
         return ModelLocation(path=str(path), gguf_file=location.gguf_file)
     if folder.is_path(location.path):
         raise RunError(f"model_name_or_path: there is no folder {location.path!r}", "correct the path")
+    run.logger.info("looking for %s on the hub", location.path)
     asked = cfg.model_revision if run.config.was_set("model_revision") else None
     return ModelLocation(path=location.path, gguf_file=location.gguf_file, revision=location.revision or asked)
 
@@ -187,15 +188,22 @@ def _checkpoint_model(
 ) -> PreTrainedModel:
     cfg = run.config[HfConfig]
     options = {**_options(cfg, location), **kwargs, "config": config, "output_loading_info": True}
+    options["ignore_mismatched_sizes"] = True  # or the error does not say which
     if not (cfg.allow_pickle or location.gguf_file):
         options["use_safetensors"] = True
     with explained(location, "model"):
         model, info = _auto_class(config).from_pretrained(location.path, **options)
-    if missing := sorted(info["missing_keys"]):
-        some = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-        message = f"{location.path!r} lacks {len(missing)} of the weights of {type(model).__name__}: {some}"
-        raise RunError(message, "get the whole model, or the weights that fit its config.json")
+    unfit = sorted(f"{name} is {list(has)}, not {list(wants)}" for name, has, wants in info["mismatched_keys"])
+    for what, names in (("lacks", sorted(info["missing_keys"])), ("has other sizes for", unfit)):
+        if names:
+            some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+            message = f"{location.path!r} {what} {len(names)} of the weights of {type(model).__name__}: {some}"
+            raise RunError(message, "get the whole model, or the weights that fit its config.json")
     return dequantized(model) if location.gguf_file else model
+
+
+def _from_scratch(run: Run) -> bool:
+    return run.config[HfConfig].train_from_scratch and run.plan.action == "train"
 
 
 def _random_model(

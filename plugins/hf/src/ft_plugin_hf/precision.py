@@ -39,10 +39,7 @@ def _training_dtype(run: Run) -> str:
         return "float32"
     if trainer.bf16:
         return "bfloat16"
-    # Without an accelerator the trainer computes in float32 whatever fp16 says, and products in float16 are very slow.
-    if trainer.fp16:
-        return "float16" if torch.accelerator.is_available() else "float32"
-    return "auto"
+    return "float16" if trainer.fp16 else "auto"
 
 
 def upcast_norms(model: PreTrainedModel) -> int:
