@@ -1,0 +1,140 @@
+"""What holds for every plugin."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import ClassVar
+
+import pluggy
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+import ftk
+from ftk.component import resolve
+from ftk.discover import Installed, Plugin, discover
+from ftk.guard import HEAVY
+from ftk.keys import key_docs
+from ftk.kinds import KINDS, Action
+from ftk.problems import ConfigError
+from ftk.run import SPECS
+from ftk.section import default_of, meta
+
+from .. import testing
+from ..maintain.tables import key_table
+
+_LIST = """
+import sys, {module} as plugin
+from ftk.component import resolve
+for hook in ("ftk_components", "ftk_aliases"):
+    getattr(plugin, hook, list)()
+for target in getattr(plugin, "ftk_sections", list)():
+    resolve(target)
+print(*sorted({heavy} & set(sys.modules)))
+"""
+
+
+class PluginContract:
+    """Set ``plugin`` to the entry-point module."""
+
+    plugin: ClassVar[ModuleType]
+    plugins: ClassVar[Installed | None] = None
+    """Where it is found; ``None``: among everything installed."""
+
+    def installed(self) -> Installed:
+        return self.plugins or testing.installed()
+
+    def row(self) -> Plugin:
+        """What discovery made of it."""
+        name = self.plugin.__name__
+        found = [p for p in self.installed().plugins if p.entry_point and p.entry_point.value.partition(":")[0] == name]
+        assert found, f"{name} is not installed under the entry-point group ftk.plugins: pip install -e ."
+        return found[0]
+
+    def test_it_is_usable(self):
+        assert not self.row().error, f"discovery quarantines it: {self.row().error}"
+
+    def test_its_entry_point_has_its_name(self):
+        row = self.row()
+        wanted = row.dist.removeprefix("ft-plugin-").removeprefix("ft-contrib-")
+        assert row.name == wanted, f"the entry point of {row.dist} is named {row.name!r}, not {wanted!r}"
+
+    def test_its_metadata_names_a_range_of_kernels(self):
+        specs = [Requirement(r).specifier for r in self.row().entry_point.dist.requires or ()]
+        names = [Requirement(r).name for r in self.row().entry_point.dist.requires or ()]
+        assert "ftk-kernel" in names, "its dependencies do not name ftk-kernel"
+        kernel, here = specs[names.index("ftk-kernel")], Version(ftk.__version__)
+        after = f"{here.major}.{here.minor + 1}.0"
+        assert here in kernel and after not in kernel, f"ftk-kernel{kernel} must hold {here} and end before {after}"
+
+    def test_listing_it_imports_nothing_heavy(self):
+        code = _LIST.format(module=self.plugin.__name__, heavy=set(HEAVY))
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert not done.stdout.split(), f"listing it imports {done.stdout.strip()}; move that to a component's target"
+
+    def test_every_target_can_be_loaded_and_implements_known_hooks(self):
+        manager = pluggy.PluginManager("ftk")
+        specs = [resolve(s) for p in self.installed().usable for s in getattr(p.module, "ftk_hookspecs", list)()]
+        for spec in (*SPECS, *specs):
+            manager.add_hookspecs(spec)
+        for c in self.row().components:
+            if all(importlib.util.find_spec(module) for module in c.needs):
+                loaded = c.load()
+                manager.register(loaded, name=c.id)
+                assert manager.get_hookcallers(loaded), f"{c.id}: {c.target} implements no hook"
+        manager.check_pending()
+
+    def test_every_component_is_of_a_kind_and_has_a_summary(self):
+        for c in self.row().components:
+            assert c.summary, f"{c.id} has no summary"
+            own = any(c.kind in meta(cls).selects.values() for cls in self.row().sections)
+            assert c.kind in KINDS or own, f"{c.id}: no kind {c.kind!r}; the kinds are {', '.join(KINDS)}"
+
+    def test_every_key_has_a_default_and_a_docstring(self):
+        for cls in self.row().sections:
+            for f in dataclasses.fields(cls):
+                assert default_of(f) is not dataclasses.MISSING, f"{f.name} has no default"
+                assert key_docs(cls).get(f.name), f"{f.name} has no docstring below it"
+
+    def test_its_keys_are_catalogued_or_start_with_its_name(self):
+        prefix = self.row().name.replace("-", "_")
+        for cls in self.row().sections:
+            for f in dataclasses.fields(cls):
+                known = f.name in self.installed().index.catalog.keys
+                assert known or f.name.startswith(prefix), f"{f.name!r} must start with {prefix!r}"
+
+    def test_its_readme_has_the_table_of_its_keys(self):
+        if self.row().sections:
+            table = key_table(self.row().sections)
+            assert table in self.readme(), f"the README needs this table:\n{table}"
+
+    def readme(self) -> str:
+        """The file beside ``pyproject.toml``, or where there is none, the text that the wheel carries."""
+        path = Path(self.plugin.__file__).parents[2] / "README.md"
+        if path.exists() and path.with_name("pyproject.toml").exists():
+            return path.read_text(encoding="utf-8")
+        return self.row().entry_point.dist.metadata.get_payload()
+
+    def test_installing_it_changes_no_run_that_does_not_ask_for_it(self):
+        dist, everything = self.row().dist, self.installed()
+        others = [p.entry_point for p in everything.plugins if p.dist != dist]
+        without = discover(others, everything.index.catalog)
+        for action in ("train", "export", "chat"):
+            before, after = outcome(without, action), outcome(everything, action)
+            theirs = [cid for cid, owner in everything.index.catalog.components.items() if owner == dist]
+            if not any(cid in after for cid in theirs):  # some of the plugins of the suite are in every run
+                assert after == before, f"{dist} changes what an empty config plans to {action}"
+
+
+def outcome(installed: Installed, action: Action) -> list[str]:
+    """The components of a plan without keys, or why there is none."""
+    try:
+        return [c.id for c in testing.make_plan(action=action, plugins=installed).components]
+    except ConfigError as e:
+        return [p.message for p in e.problems]
