@@ -25,7 +25,9 @@ def tiny_tokenizer(chat_template: str | None = CHATML, extra_tokens: tuple[str, 
     bpe.decoder = decoders.ByteLevel()
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>", *extra_tokens]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
     bpe.train_from_iterator(_TEXT, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe,
