@@ -113,6 +113,11 @@ class Template(Protocol):
     """Strings that end a generated turn."""
 
     @property
+    def fingerprint(self) -> str:
+        """Changes when ``encode`` would give something else."""
+        ...
+
+    @property
     def jinja(self) -> str:
         """The chat template as Jinja, to be saved with a tokenizer."""
         ...
@@ -121,8 +126,16 @@ class Template(Protocol):
         self, messages: Sequence[Message], *, tools: Sequence[Mapping] = (), generation_prompt: bool = False
     ) -> str: ...
 
-    def encode(self, conversations: Sequence[tuple[Sequence[Message], Sequence[Mapping]]]) -> list[Tokens | RowError]:
-        """Token ids and loss weights of whole conversations, (messages, tools) each; an error for one without any."""
+    def encode(
+        self,
+        conversations: Sequence[tuple[Sequence[Message], Sequence[Mapping]]],
+        *,
+        train_on: Literal["assistant", "last", "all"] = "assistant",
+    ) -> list[Tokens | RowError]:
+        """Token ids and loss weights of whole conversations, (messages, tools) each; an error for one without any.
+
+        train_on  every answer, the last answer only, or every token, prompts too
+        """
         ...
 
     def encode_prompt(self, messages: Sequence[Message], *, tools: Sequence[Mapping] = ()) -> list[int]:

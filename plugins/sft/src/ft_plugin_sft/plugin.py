@@ -29,11 +29,7 @@ def ftk_components() -> list[Component]:
 @hookimpl
 def ftk_check(plan: Plan) -> list[Problem]:
     data = plan.config[DataConfig]
-    problems = []
-    if data.train_on_prompt and data.mask_history:
-        message = "train_on_prompt and mask_history are both set, and want the opposite"
-        problems.append(Problem("error", message, "unset one of the two", "mask_history"))
     if not data.ignore_pad_token_for_loss:
         message = "ignore_pad_token_for_loss: padding never carries loss here"
-        problems.append(Problem("warning", message, "", "ignore_pad_token_for_loss"))
-    return problems
+        return [Problem("warning", message, "", "ignore_pad_token_for_loss")]
+    return []

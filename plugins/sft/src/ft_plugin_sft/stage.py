@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ft_plugin_data.config import DataConfig
 from ft_plugin_trainer.config import EvaluationConfig, TrainerConfig
@@ -26,13 +26,8 @@ class Sft:
     @hookimpl
     def ftk_encoder(self, run: Run, tokenizer: PreTrainedTokenizerBase, template: Template) -> SftEncoder:
         data = run.config[DataConfig]
-        return SftEncoder(
-            tokenizer,
-            template,
-            cutoff_len=data.cutoff_len,
-            train_on_prompt=data.train_on_prompt,
-            mask_history=data.mask_history,
-        )
+        train_on = "all" if data.train_on_prompt else "last" if data.mask_history else "assistant"
+        return SftEncoder(tokenizer, template, cutoff_len=data.cutoff_len, train_on=train_on)
 
     @hookimpl
     def ftk_build_trainer(self, run: Run, parts: Parts) -> FtkTrainer:
@@ -54,20 +49,16 @@ class SftEncoder:
         template: Template,
         *,
         cutoff_len: int,
-        train_on_prompt: bool = False,
-        mask_history: bool = False,
+        train_on: Literal["assistant", "last", "all"] = "assistant",
     ) -> None:
-        self.template = template
-        self.cutoff_len, self.train_on_prompt, self.mask_history = cutoff_len, train_on_prompt, mask_history
+        self.template, self.cutoff_len, self.train_on = template, cutoff_len, train_on
         self.collate = NextTokenCollator(tokenizer.pad_token_id)
-        self.fingerprint = identity(
-            tokenizer, "sft", template.name, template.jinja, cutoff_len, train_on_prompt, mask_history
-        )
+        self.fingerprint = identity(tokenizer, "sft", template.fingerprint, cutoff_len, train_on)
 
     def encode(self, examples: Sequence[Example]) -> list[list[Encoded] | RowError]:
         conversations = [self._conversation(example) for example in examples]
         usable = [c for c in conversations if not isinstance(c, RowError)]
-        tokens = iter(self.template.encode(usable))
+        tokens = iter(self.template.encode(usable, train_on=self.train_on))
         return [c if isinstance(c, RowError) else self._encoded(next(tokens)) for c in conversations]
 
     def _conversation(self, example: Example) -> tuple[Sequence[Message], Sequence[Mapping[str, Any]]] | RowError:
@@ -75,22 +66,15 @@ class SftEncoder:
             return RowError("a chosen and a rejected answer, where 'stage: sft' wants one")
         if not example.messages:
             return RowError("raw text, where 'stage: sft' wants messages" if example.text else "no messages")
-        messages = example.messages
-        if self.mask_history:
-            last = max((i for i, m in enumerate(messages) if m["role"] == "assistant"), default=-1)
-            messages = [
-                {**m, "weight": 0.0} if m["role"] == "assistant" and i < last else m for i, m in enumerate(messages)
-            ]
-        return messages, example.tools
+        return example.messages, example.tools
 
     def _encoded(self, tokens: Tokens | RowError) -> list[Encoded] | RowError:
         if isinstance(tokens, RowError):
             return tokens
-        weights = [1.0] * len(tokens.input_ids) if self.train_on_prompt else tokens.weights
-        ids, kept = tokens.input_ids[: self.cutoff_len], weights[: self.cutoff_len]
+        ids, kept = tokens.input_ids[: self.cutoff_len], tokens.weights[: self.cutoff_len]
         # Nothing predicts the first token, so its weight does not help.
         if not any(kept[1:]):
-            if any(weights[1:]):
+            if any(tokens.weights[1:]):
                 return RowError(f"the first answer begins after cutoff_len={self.cutoff_len} tokens")
             return RowError("no token carries loss")
         columns = {

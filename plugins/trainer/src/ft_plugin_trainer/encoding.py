@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class NextTokenCollator:
-    """Rows of ``input_ids``, ``labels`` and perhaps ``weights`` -> a batch of ``objective.NextToken``, padded on the right.
+    """Rows of ``input_ids``, ``labels`` and perhaps ``weights`` -> a batch for ``NextToken``, padded on the right.
 
     Padding carries no loss and is not attended to, whatever its token.
     """
