@@ -1,0 +1,1 @@
+"""The alpaca data format for ftk."""

@@ -1,0 +1,72 @@
+"""One instruction and its answer in a row; or pairs of answers, verdicts, or raw text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from ft_plugin_data.roles import MEDIA, Row, as_json, as_text, as_tools, resolve_names
+from ftk.contracts import Example, Formatter, Message
+from ftk.markers import hookimpl
+from ftk.problems import RowError
+
+COLUMNS = {
+    "prompt": "instruction",
+    "query": "input",
+    "response": "output",
+    "system": "system",
+    "history": "history",
+    "tools": "tools",
+    "chosen": "chosen",
+    "rejected": "rejected",
+    "kto_tag": "kto_tag",
+    **{kind: kind for kind in MEDIA},
+}
+
+
+class AlpacaFormat:
+    @hookimpl
+    def ftk_formatter(self, spec) -> Formatter:
+        names = resolve_names(COLUMNS, spec.columns, f"dataset {spec.name!r}: columns")
+        return partial(read_alpaca, names=names, ranking=spec.ranking)
+
+
+def read_alpaca(row: Mapping[str, Any], *, names: Mapping[str, str], ranking: bool = False) -> Example:
+    """An example of a row; raw text where the data has no column for answers. Raises RowError."""
+    cells = Row(row, names)
+    cells.need("prompt")
+    # Two parts of one prompt, joined as LLaMA-Factory joins them; an empty part leaves no empty line.
+    prompt = "\n".join(part for part in (cells.text("prompt"), cells.text("query")) if part)
+    if not prompt:
+        raise RowError(f"empty prompt: column {cells.name('prompt')!r} is empty")
+    if not ranking and not cells.has("response"):
+        return Example(text=prompt, columns=cells.rest(), **cells.media())
+    system = cells.text("system")
+    messages: list[Message] = [{"role": "system", "content": system}] if system else []
+    messages += [*_history(cells), {"role": "user", "content": prompt}]
+    shared = {"tools": as_tools(cells.get("tools")), "columns": cells.rest(), **cells.media()}
+    if ranking:
+        chosen, rejected = (_answer(cells, role) for role in ("chosen", "rejected"))
+        return Example(messages=messages, chosen=chosen, rejected=rejected, **shared)
+    return Example(messages=[*messages, *_answer(cells, "response")], desirable=cells.verdict(), **shared)
+
+
+def _answer(cells: Row, role: str) -> list[Message]:
+    cells.need(role)
+    text = cells.text(role)
+    if not text:
+        raise RowError(f"empty answer: column {cells.name(role)!r} is empty")
+    return [{"role": "assistant", "content": text}]
+
+
+def _history(cells: Row) -> list[Message]:
+    """Earlier turns, ``[[question, answer], ...]``."""
+    messages: list[Message] = []
+    what = f"column {cells.name('history')!r}"
+    for number, pair in enumerate(as_json(cells.get("history") or [], what), start=1):
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise RowError(f"{what}: entry {number} is not a pair of question and answer")
+        question, answer = (as_text(part, f"{what}: entry {number}") for part in pair)
+        messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    return messages

@@ -1,0 +1,1 @@
+"""The openai data format for ftk."""

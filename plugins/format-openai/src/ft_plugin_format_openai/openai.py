@@ -1,0 +1,221 @@
+"""Conversations in the form of the OpenAI chat API: roles, content parts, tool calls, thoughts, weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from ft_plugin_data.roles import (
+    KINDS,
+    MEDIA,
+    Row,
+    as_call,
+    as_json,
+    as_text,
+    as_tools,
+    check_turns,
+    resolve_names,
+)
+from ftk.contracts import Example, Formatter, Message
+from ftk.markers import hookimpl
+from ftk.problems import RowError
+
+COLUMNS = {
+    "messages": "messages",
+    "prompt": "prompt",
+    "system": "system",
+    "tools": "tools",
+    "chosen": "chosen",
+    "rejected": "rejected",
+    "kto_tag": "kto_tag",
+    **{kind: kind for kind in MEDIA},
+}
+TAGS = {
+    "role_tag": "role",
+    "content_tag": "content",
+    "user_tag": "user",
+    "assistant_tag": "assistant",
+    "observation_tag": "tool",
+    "function_tag": "function",
+    "system_tag": "system",
+}
+ROLES = {
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+    "function": "tool",
+    "system": "system",
+    "developer": "system",
+}
+PARTS = {"image": "images", "image_url": "images", "video": "videos", "audio": "audios", "input_audio": "audios"}
+
+
+class OpenAIFormat:
+    @hookimpl
+    def ftk_formatter(self, spec) -> Formatter:
+        names = resolve_names(COLUMNS, spec.columns, f"dataset {spec.name!r}: columns")
+        tags = resolve_names(TAGS, spec.tags, f"dataset {spec.name!r}: tags")
+        return partial(read_openai, names=names, tags=tags, ranking=spec.ranking)
+
+
+def read_openai(
+    row: Mapping[str, Any],
+    *,
+    names: Mapping[str, str],
+    tags: Mapping[str, str] = TAGS,
+    ranking: bool = False,
+) -> Example:
+    """An example of a row. Raises RowError naming the turn, counted from 1.
+
+    For pairs, ``chosen`` and ``rejected`` are an answer, or whole conversations: what they have in common at the
+    beginning is the prompt then.
+    """
+    cells = Row(row, names)
+    media: dict[str, list[Any]] = cells.media()
+    words = ROLES | {tags[f"{old}_tag"]: role for old, role in _TAGGED.items() if f"{old}_tag" in tags}
+    read = partial(_messages, tags=tags, words=words, media=media)
+    shared = {"tools": as_tools(cells.get("tools")), "columns": cells.rest()}
+    if not ranking:
+        messages = _with_system(cells, read(_conversation(cells), ""))
+        return Example(messages=messages, desirable=cells.verdict(), **shared, **media)
+    chosen, rejected = (_answers(cells, role) for role in ("chosen", "rejected"))
+    prompt = _common(chosen, rejected)
+    chosen, rejected = chosen[len(prompt) :], rejected[len(prompt) :]
+    if cells.has("messages") or cells.has("prompt"):
+        given = _conversation(cells)
+        prompt = prompt if given[: len(prompt)] == prompt and prompt else [*given, *prompt]
+    if not prompt:
+        raise RowError(f"no prompt: missing column {cells.name('messages')!r} (columns there: {', '.join(row)})")
+    answers = {
+        role: read(turns, f"column {cells.name(role)!r}: ")
+        for role, turns in (("chosen", chosen), ("rejected", rejected))
+    }
+    return Example(messages=_with_system(cells, read(prompt, "")), **answers, **shared, **media)
+
+
+_TAGGED = {"user": "user", "assistant": "assistant", "observation": "tool", "function": "tool", "system": "system"}
+
+
+def _conversation(cells: Row) -> list[Any]:
+    role = "prompt" if cells.has("prompt") and not cells.has("messages") else "messages"
+    value = cells.need(role)
+    if role == "prompt" and isinstance(value, str) and not value.lstrip().startswith("["):
+        return [{"role": "user", "content": value}]
+    value = as_json(value, f"column {cells.name(role)!r}")
+    if not isinstance(value, list) or not value:
+        raise RowError(
+            f"column {cells.name(role)!r} is not a list of messages" if value else "the conversation is empty"
+        )
+    return value
+
+
+def _answers(cells: Row, role: str) -> list[Any]:
+    value = cells.need(role)
+    if isinstance(value, str):
+        value = {"role": "assistant", "content": value}
+    if not value:
+        raise RowError(f"empty answer: column {cells.name(role)!r} is empty")
+    return value if isinstance(value, list) else [value]
+
+
+def _common(first: list[Any], second: list[Any]) -> list[Any]:
+    """The turns that both begin with, but for a last answer that is the same in both."""
+    count = 0
+    for a, b in zip(first[:-1], second[:-1], strict=False):
+        if a != b:
+            break
+        count += 1
+    return first[:count]
+
+
+def _with_system(cells: Row, messages: list[Message]) -> list[Message]:
+    system = cells.text("system")
+    if system and messages[0]["role"] != "system":  # the conversation's own system turn wins
+        return [{"role": "system", "content": system}, *messages]
+    return messages
+
+
+def _messages(
+    value: list[Any], where: str, *, tags: Mapping[str, str], words: Mapping[str, str], media: dict[str, list[Any]]
+) -> list[Message]:
+    turns = []
+    try:
+        for number, turn in enumerate(value, start=1):
+            message = _message(f"turn {number}", turn, tags, words, media)
+            if message["role"] != "system" or message["content"]:
+                turns.append((number, message))
+        check_turns(turns)
+    except RowError as e:
+        raise RowError(f"{where}{e}") from None
+    return [message for _, message in turns]
+
+
+def _message(
+    which: str, turn: Any, tags: Mapping[str, str], words: Mapping[str, str], media: dict[str, list[Any]]
+) -> Message:
+    if not isinstance(turn, dict):
+        raise RowError(f"{which} is {KINDS.get(type(turn), 'null')}, not an object")
+    key = tags["role_tag"]
+    if key not in turn:
+        raise RowError(f"{which}: no {key!r} (keys there: {', '.join(turn)})")
+    role = words.get(turn[key]) if isinstance(turn[key], str) else None
+    if role is None:
+        raise RowError(f"{which}: unknown role {turn[key]!r} (known: {', '.join(words)})")
+    message: Message = {"role": role, "content": ""}
+    calls = [*_written_calls(turn, which)]
+    _take_content(message, turn.get(tags["content_tag"]), which, calls, media)
+    if thought := turn.get("reasoning_content") or turn.get("reasoning"):
+        message["reasoning_content"] = as_text(thought, f"{which}: 'reasoning_content'")
+    if calls and role != "assistant":
+        raise RowError(f"{which}: a {role} turn cannot call tools")
+    if calls:
+        message["tool_calls"] = [as_call(call, which) for call in calls]
+    for name in ("name", "tool_call_id"):
+        if turn.get(name) is not None:
+            message[name] = turn[name]
+    weight = turn.get("weight", turn.get("loss_weight"))
+    if weight is not None:
+        if not isinstance(weight, (int, float)):
+            raise RowError(f"{which}: weight={weight!r} is not a number")
+        message["weight"] = float(weight)
+    return message
+
+
+def _written_calls(turn: Mapping[str, Any], which: str) -> list[Any]:
+    calls = as_json(turn.get("tool_calls") or [], f"{which}: 'tool_calls'")
+    calls = calls if isinstance(calls, list) else [calls]
+    return [*calls, turn["function_call"]] if turn.get("function_call") else calls
+
+
+def _take_content(message: Message, content: Any, which: str, calls: list[Any], media: dict[str, list[Any]]) -> None:
+    """Content into the message: text as text, parts sorted into text, thought, calls and media."""
+    if not isinstance(content, list):
+        if isinstance(content, dict) and message["role"] == "tool":
+            content = json.dumps(content, ensure_ascii=False)
+        message["content"] = as_text(content, f"{which}: content")
+        return
+    parts: list[dict[str, Any]] = []
+    for part in content:
+        part = {"type": "text", "text": part} if isinstance(part, str) else part
+        kind = part.get("type") if isinstance(part, dict) else None
+        # "value" is where LLaMA-Factory's v1 data keeps what the API keeps under the part's type.
+        value = part.get(kind, part.get("value")) if kind else None
+        if kind == "text":
+            parts.append({"type": "text", "text": as_text(value, f"{which}: a text part")})
+        elif kind in ("reasoning", "thinking"):
+            earlier = message.get("reasoning_content")
+            thought = as_text(value, f"{which}: a {kind} part")
+            message["reasoning_content"] = f"{earlier}\n{thought}" if earlier else thought
+        elif kind == "tool_call":
+            calls.append(as_json(value, f"{which}: a tool call"))
+        elif kind in PARTS:
+            parts.append({"type": PARTS[kind][:-1]})
+            media.setdefault(PARTS[kind], []).append(value.get("url", value) if isinstance(value, dict) else value)
+        else:
+            raise RowError(f"{which}: unknown part {kind!r} (known: text, reasoning, tool_call, {', '.join(PARTS)})")
+    if all(part["type"] == "text" for part in parts):
+        message["content"] = "".join(part["text"] for part in parts)
+    else:
+        message["content"] = parts

@@ -1,0 +1,1 @@
+"""The sharegpt data format for ftk."""
