@@ -21,7 +21,10 @@ class Freeze:
         if run.plan.action == "train":
             config = run.config[FreezeConfig]
             chosen = trainable_names(
-                model, config.freeze_trainable_layers, config.freeze_trainable_modules, config.freeze_extra_modules or ()
+                model,
+                config.freeze_trainable_layers,
+                config.freeze_trainable_modules,
+                config.freeze_extra_modules or (),
             )
             model.requires_grad_(False)
             # Tied weights have two names, and train if either is chosen.
@@ -44,7 +47,9 @@ def trainable_names(model: PreTrainedModel, layers: int, modules: Sequence[str],
     if abs(layers) > len(stack):
         raise RunError(f"freeze_trainable_layers={layers}, but the model has {len(stack)} layers", "name fewer layers")
     indices = range(len(stack) - layers, len(stack)) if layers > 0 else range(-layers)
-    parts = sorted({name for layer in stack for name, module in layer.named_children() if any(True for _ in module.parameters())})
+    parts = sorted(
+        {name for layer in stack for name, module in layer.named_children() if any(True for _ in module.parameters())}
+    )
     _require("freeze_trainable_modules", modules, parts)
     names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
     outside = [name for name in names if not name.startswith(f"{prefix}.")]

@@ -33,5 +33,7 @@ def ftk_check(plan: Plan) -> list[Problem]:
     problems = check_trains_weights(plan, "freeze")
     if config.freeze_trainable_layers == 0 and not config.freeze_extra_modules:
         message = "freeze_trainable_layers=0 leaves nothing to train"
-        problems.append(Problem("error", message, "name layers, or parts with freeze_extra_modules", "freeze_trainable_layers"))
+        problems.append(
+            Problem("error", message, "name layers, or parts with freeze_extra_modules", "freeze_trainable_layers")
+        )
     return problems

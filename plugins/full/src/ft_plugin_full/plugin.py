@@ -29,5 +29,7 @@ def check_trains_weights(plan: Plan, name: str) -> list[Problem]:
     if plan.action == "train":
         for quantizer in plan.of_kind("quantizer"):
             message = f"finetuning_type: {name} trains the weights, but {quantizer.id} quantises them"
-            problems.append(Problem("error", message, "set finetuning_type: lora, or unset quantization_bit", "finetuning_type"))
+            problems.append(
+                Problem("error", message, "set finetuning_type: lora, or unset quantization_bit", "finetuning_type")
+            )
     return problems

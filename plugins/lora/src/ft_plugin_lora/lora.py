@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import peft
+import torch
 from ft_plugin_hf.config import HfConfig
 from ft_plugin_peft.adapters import trainable_in_float32, with_adapters
 from ft_plugin_peft.config import AdapterConfig
@@ -38,13 +39,16 @@ class Lora:
             _tell_differences(run, adapted, kwargs)
         else:
             adapted = new_adapter(run, adapted, kwargs)
-        if not run.config[TrainerConfig].pure_bf16:
-            trainable_in_float32(adapted)
+        precision = run.config[TrainerConfig]
+        if not precision.pure_bf16:
+            trainable_in_float32(adapted, mixed=precision.bf16 or (precision.fp16 and torch.accelerator.is_available()))
         if _checkpoints_reentrantly(run):
             # Reentrant checkpointing drops the gradients of a block none of whose inputs wants one.
             adapted.enable_input_require_grads()
         trainable, total = adapted.get_nb_trainable_parameters()
-        run.logger.info("lora: %s of %s parameters train (%.2f %%)", f"{trainable:,}", f"{total:,}", 100 * trainable / total)
+        run.logger.info(
+            "lora: %s of %s parameters train (%.2f %%)", f"{trainable:,}", f"{total:,}", 100 * trainable / total
+        )
         return adapted
 
 
@@ -62,6 +66,7 @@ def new_adapter(run: Run, model: PreTrainedModel, kwargs: dict[str, Any]) -> Pef
         # A copy of tied embeddings that trains on its own would leave the head behind.
         ensure_weight_tying=any(_is_tied_embedding(model, name) for name in to_save),
     )
+    torch.manual_seed(run.seed)
     try:
         return peft.get_peft_model(model, config, autocast_adapter_dtype=not run.config[TrainerConfig].pure_bf16)
     except ValueError as e:
@@ -77,7 +82,9 @@ def additional_modules(run: Run, model: PreTrainedModel) -> list[str]:
         if not (hf.resize_vocab or hf.add_tokens or hf.add_special_tokens or hf.new_special_tokens_config):
             return []
         ends = (model.get_input_embeddings(), model.get_output_embeddings())
-        names = sorted({name.rpartition(".")[2] for name, module in modules.items() if any(module is end for end in ends)})
+        names = sorted(
+            {name.rpartition(".")[2] for name, module in modules.items() if any(module is end for end in ends)}
+        )
         run.logger.info("additional_target: %s, because the vocabulary grows", ",".join(names))
         return names
     for name in wanted:
@@ -108,5 +115,9 @@ def _tell_differences(run: Run, model: PeftModel, kwargs: dict[str, Any]) -> Non
         if own != value and (key not in KEY_OF.values() or run.config.was_set(key)):
             run.logger.warning("%s=%r is not used: the adapter that is trained further has %r", key, value, own)
     if run.config.was_set("lora_target"):
-        own = ", ".join(sorted(config.target_modules or ())) if not isinstance(config.target_modules, str) else config.target_modules
+        own = (
+            ", ".join(sorted(config.target_modules or ()))
+            if not isinstance(config.target_modules, str)
+            else config.target_modules
+        )
         run.logger.info("lora_target: the adapter that is trained further adapts %s", own)

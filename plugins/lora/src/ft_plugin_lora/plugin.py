@@ -45,7 +45,9 @@ def ftk_check(plan: Plan) -> list[Problem]:
     config = plan.config[LoraConfig]
     problems = check_adapters(plan)
     if config.lora_rank < 1:
-        problems.append(Problem("error", f"lora_rank={config.lora_rank} must be at least 1", "8 is a usual value", key="lora_rank"))
+        problems.append(
+            Problem("error", f"lora_rank={config.lora_rank} must be at least 1", "8 is a usual value", key="lora_rank")
+        )
     if not 0 <= config.lora_dropout < 1:
         message = f"lora_dropout={config.lora_dropout} must be at least 0 and below 1"
         problems.append(Problem("error", message, "0.05 is a usual value", key="lora_dropout"))

@@ -37,8 +37,12 @@ def choose(model: PreTrainedModel, wanted: Sequence[str]) -> Targets:
     for name in wanted:
         found = set(linear_layers(model)) if name == "all" else {n for n in layers | experts if _ends(n, name)}
         if not found:
-            there = ", ".join(sorted({n.rpartition(".")[2] for n in layers} | {".".join(n.split(".")[-2:]) for n in experts}))
-            raise RunError(f"lora_target: {name!r} matches no layer of this model", f"it has: {there}; 'all' is every linear layer")
+            there = ", ".join(
+                sorted({n.rpartition(".")[2] for n in layers} | {".".join(n.split(".")[-2:]) for n in experts})
+            )
+            raise RunError(
+                f"lora_target: {name!r} matches no layer of this model", f"it has: {there}; 'all' is every linear layer"
+            )
         chosen |= found
     return Targets(
         shortened(chosen - experts, {name for name, _ in model.named_modules()}, parts=1),
@@ -58,7 +62,11 @@ def linear_layers(model: PreTrainedModel) -> list[str]:
     return [
         name
         for name, module in model.named_modules()
-        if is_linear(module) and module is not head and id(module) in inside and name not in HEADS and not name.startswith("v_head.")
+        if is_linear(module)
+        and module is not head
+        and id(module) in inside
+        and name not in HEADS
+        and not name.startswith("v_head.")
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from ft_plugin_hf.config import HfConfig
 from peft import PeftConfig, PeftModel
+from peft.utils import ModulesToSaveWrapper
 from transformers import PreTrainedModel
 
 from ftk.problems import RunError
@@ -46,7 +47,9 @@ def load_adapter(run: Run, model: PreTrainedModel, name: str, *, trainable: bool
     try:
         config = PeftConfig.from_pretrained(name, **source)
     except (ValueError, TypeError, KeyError, OSError) as e:
-        raise RunError(f"cannot read the adapter {name!r}: {_brief(e)}", "give the folder or hub id of an adapter of peft") from e
+        raise RunError(
+            f"cannot read the adapter {name!r}: {_brief(e)}", "give the folder or hub id of an adapter of peft"
+        ) from e
     try:
         with warnings.catch_warnings():
             # peft only warns when weights of the adapter are not in its file, and goes on with untrained ones.
@@ -59,10 +62,15 @@ def load_adapter(run: Run, model: PreTrainedModel, name: str, *, trainable: bool
         raise RunError(f"the adapter {name!r} does not fit the model: {_brief(e)}", hint) from e
 
 
-def trainable_in_float32(model: torch.nn.Module) -> None:
-    """Hold what trains in float32: a step of AdamW is often smaller than half precision resolves."""
+def trainable_in_float32(model: PeftModel, *, mixed: bool) -> None:
+    """Hold what trains in float32: a step of AdamW is often smaller than half precision resolves.
+
+    mixed  whether the trainer computes in mixed precision. Without it nothing translates between modules that train in
+           full, in float32, and a frozen model of another type, so that the model becomes float32 too
+    """
+    whole = not mixed and any(isinstance(module, ModulesToSaveWrapper) for module in model.modules())
     for parameter in model.parameters():
-        if parameter.requires_grad and parameter.dtype in (torch.float16, torch.bfloat16):
+        if (parameter.requires_grad or whole) and parameter.dtype in (torch.float16, torch.bfloat16):
             parameter.data = parameter.data.float()
 
 
@@ -72,7 +80,9 @@ def _source(run: Run, name: str) -> dict[str, Any]:
     source: dict[str, Any] = {"subfolder": folder} if folder else {}
     if is_local(name):
         if not (path := Path(name).expanduser() / (folder or "")).joinpath(FILE).is_file():
-            raise RunError(f"no adapter at {str(path)!r}: it holds no {FILE}", "train it first, or correct adapter_name_or_path")
+            raise RunError(
+                f"no adapter at {str(path)!r}: it holds no {FILE}", "train it first, or correct adapter_name_or_path"
+            )
         return source
     hub = run.config[HfConfig]
     return source | {"token": hub.hf_hub_token, "cache_dir": hub.cache_dir}

@@ -25,9 +25,17 @@ def check_adapters(plan: Plan) -> list[Problem]:
         folder = Path(name).expanduser() / (config.adapter_folder or "")
         if is_local(name) and not (folder / FILE).is_file():
             hint = "train it first, or correct adapter_name_or_path"
-            problems.append(Problem("missing", f"no adapter at {str(folder)!r}: it holds no {FILE}", hint, key="adapter_name_or_path"))
+            problems.append(
+                Problem(
+                    "missing", f"no adapter at {str(folder)!r}: it holds no {FILE}", hint, key="adapter_name_or_path"
+                )
+            )
     merges = len(names) > 1 or (names and config.create_new_adapter and plan.action == "train")
     if merges and plan.of_kind("quantizer"):
         message = "adapter_name_or_path: these adapters would have to be merged into quantised weights"
-        problems.append(Problem("error", message, "merge them first with 'ftk export', or name one adapter", key="adapter_name_or_path"))
+        problems.append(
+            Problem(
+                "error", message, "merge them first with 'ftk export', or name one adapter", key="adapter_name_or_path"
+            )
+        )
     return problems

@@ -24,7 +24,9 @@ def merged(model: PeftModel, dtype: torch.dtype | None = None) -> PreTrainedMode
     """
     kind = str(getattr(model.peft_config[model.active_adapters[0]].peft_type, "value", "adapter"))
     if not hasattr(model.base_model, "merge_and_unload"):
-        raise RunError(f"an adapter of type {kind} cannot be merged into weights", "load it with peft beside its base model")
+        raise RunError(
+            f"an adapter of type {kind} cannot be merged into weights", "load it with peft beside its base model"
+        )
     uses = Counter(id(p) for _, p in model.named_parameters(remove_duplicate=False))
     for name, layer in model.named_modules():
         if isinstance(layer, BaseTunerLayer):
