@@ -6,8 +6,8 @@ import types
 import pytest
 
 from ftk import guard
-from ftk.discover import rows
 from ftk.markers import hookimpl
+from ftk.metadata import rows
 from ftk.section import section
 
 

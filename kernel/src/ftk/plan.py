@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from .component import Component
 from .compose import Config, switched_on
 from .conflicts import absent_modules, conflicts, matches
-from .discover import Installed, Plugin
+from .discover import Installed
 from .kinds import REQUIRED, SELECTORS, Action, belongs
+from .metadata import Plugin
 from .order import in_order
 from .problems import ConfigError, Problem
 from .section import meta

@@ -9,7 +9,7 @@ from .problems import Problem
 from .section import meta
 
 if TYPE_CHECKING:
-    from .discover import Plugin
+    from .metadata import Plugin
     from .plan import Plan
 
 

@@ -13,7 +13,7 @@ import typer
 from packaging.requirements import InvalidRequirement, Requirement
 
 from ..discover import discover
-from .session import Json, print_json
+from .options import Json, print_json
 
 GiB = 1 << 30
 

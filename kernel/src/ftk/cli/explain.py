@@ -10,7 +10,8 @@ import typer
 from ..discover import Installed, discover
 from ..keys import Key
 from ..problems import ConfigError
-from .session import Json, Overrides, open_plan, print_json
+from .options import Json, Overrides, print_json
+from .session import open_plan
 from .table import table
 
 

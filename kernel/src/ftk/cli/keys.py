@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..discover import discover
-from .session import Json, print_json
+from .options import Json, print_json
 from .table import table
 
 

@@ -9,7 +9,8 @@ import typer
 from .. import lock
 from ..kinds import Action
 from ..plan import Plan
-from .session import ConfigArgument, Json, Overrides, Strict, open_plan, print_json, show
+from .options import ConfigArgument, Json, Overrides, Strict, print_json
+from .session import open_plan, show
 from .table import table
 
 

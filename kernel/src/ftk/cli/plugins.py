@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .session import Json, print_json
+from .options import Json, print_json
 from .table import table
 
 app = typer.Typer(
@@ -21,7 +21,7 @@ app = typer.Typer(
 def plugins(ctx: typer.Context, json: Json = False) -> None:
     if ctx.invoked_subcommand is not None:
         return
-    from ..discover import rows
+    from ..metadata import rows
 
     found = [(p.dist, p.version, "disabled" if p.disabled else p.summary) for p in rows()]
     if json:

@@ -9,8 +9,9 @@ import typer
 from .. import lock
 from ..contracts import Result
 from ..execute import start
+from .options import ConfigArgument, Json, Overrides, Strict, print_json
 from .plan import print_plan
-from .session import ConfigArgument, Json, Overrides, Strict, open_plan, open_run, print_json, show
+from .session import open_plan, open_run, show
 
 
 def run(

@@ -10,7 +10,7 @@ import typer
 from ..discover import Installed, discover
 from ..kinds import SELECTORS
 from ..section import meta
-from .session import print_json
+from .options import print_json
 
 
 def schema(

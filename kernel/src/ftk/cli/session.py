@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Annotated, Any
 
 import typer
 
@@ -18,11 +16,6 @@ from ..load import load_config, parse_overrides
 from ..plan import Plan, infer_action, resolve_plan
 from ..problems import ConfigError, Problem
 from ..run import Run
-
-ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file, or the output folder of a run.")]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Keys that replace the file's.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Treat warnings as errors.")]
 
 
 def open_plan(
@@ -83,7 +76,3 @@ class _Plain(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
         return text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}"
-
-
-def print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))

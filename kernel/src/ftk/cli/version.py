@@ -7,8 +7,8 @@ import platform
 import typer
 
 from .. import __version__
-from ..discover import rows
-from .session import Json, print_json
+from ..metadata import rows
+from .options import Json, print_json
 
 
 def version(json: Json = False) -> None:
