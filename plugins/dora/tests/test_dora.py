@@ -2,13 +2,13 @@ import copy
 
 import pytest
 import torch
-from ft_plugin_peft.merging import merged
-from ftk_sdk.testing import make_plan, make_run
-from ftk_sdk.tiny import tiny_llama
 from peft import PeftModel
 from torch.func import functional_call
 
+from ft_plugin_peft.merging import merged
 from ftk.problems import ConfigError
+from ftk_sdk.testing import make_plan, make_run
+from ftk_sdk.tiny import tiny_llama
 
 BOTH = ("adapter:lora", "addon:dora")
 IDS = torch.arange(24).view(2, 12) * 7 % 512

@@ -2,12 +2,12 @@ import logging
 
 import pytest
 import torch
-from ft_plugin_freeze.freeze import trainable_names
-from ftk_sdk.testing import make_plan, make_run
-from ftk_sdk.tiny import tiny_llama
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, Gemma3Config, GPT2Config
 
+from ft_plugin_freeze.freeze import trainable_names
 from ftk.problems import ConfigError, RunError
+from ftk_sdk.testing import make_plan, make_run
+from ftk_sdk.tiny import tiny_llama
 
 IDS = torch.arange(24).view(2, 12) * 7 % 512
 

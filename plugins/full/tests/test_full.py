@@ -2,6 +2,7 @@ import logging
 
 import pytest
 import torch
+
 from ftk_sdk.testing import make_run
 from ftk_sdk.tiny import tiny_llama
 

@@ -4,14 +4,14 @@ import logging
 
 import pytest
 import torch
-from ft_plugin_peft.merging import merged
-from ftk_sdk.testing import installed, make_plan, make_run
-from ftk_sdk.tiny import tiny_llama
 from peft import PeftModel
 from torch.func import functional_call
 from transformers import AutoModelForCausalLM, MixtralConfig
 
+from ft_plugin_peft.merging import merged
 from ftk.problems import ConfigError, RunError
+from ftk_sdk.testing import installed, make_plan, make_run
+from ftk_sdk.tiny import tiny_llama
 
 IDS = torch.arange(24).view(2, 12) * 7 % 512
 

@@ -1,12 +1,20 @@
 import pytest
 import torch
-from ft_plugin_lora.targets import choose, linear_layers
-from ftk_sdk.tiny import tiny_llama
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForSequenceClassification
-from transformers import Gemma3Config, GPT2Config, LlamaConfig, MixtralConfig, Qwen2MoeConfig
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoModelForSequenceClassification,
+    Gemma3Config,
+    GPT2Config,
+    LlamaConfig,
+    MixtralConfig,
+    Qwen2MoeConfig,
+)
 
+from ft_plugin_lora.targets import choose, linear_layers
 from ftk.problems import RunError
+from ftk_sdk.tiny import tiny_llama
 
 SMALL = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 

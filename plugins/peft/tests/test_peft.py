@@ -3,14 +3,14 @@ import logging
 import peft
 import pytest
 import torch
+from peft import PeftModel
+
 from ft_plugin_peft.adapters import load_adapter
 from ft_plugin_peft.checks import is_local
 from ft_plugin_peft.merging import merged
+from ftk.problems import RunError
 from ftk_sdk.testing import make_plan, make_run
 from ftk_sdk.tiny import tiny_llama
-from peft import PeftModel
-
-from ftk.problems import RunError
 
 IDS = torch.arange(24).view(2, 12) * 7 % 512
 

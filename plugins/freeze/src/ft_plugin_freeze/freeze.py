@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ft_plugin_full.full import prepare
 from torch import nn
 from transformers import PreTrainedModel
 
+from ft_plugin_full.full import prepare
 from ftk.markers import hookimpl
 from ftk.problems import RunError
 from ftk.run import Run

@@ -1,7 +1,6 @@
 """What this plugin offers. Imports nothing heavy."""
 
 from ft_plugin_full.plugin import check_trains_weights
-
 from ftk.component import Component
 from ftk.markers import hookimpl
 from ftk.plan import Plan

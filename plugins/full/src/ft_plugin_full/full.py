@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-from ft_plugin_hf.config import HfConfig
-from ft_plugin_trainer.config import TrainerConfig
 from torch import nn
 from transformers import PreTrainedModel
 
+from ft_plugin_hf.config import HfConfig
+from ft_plugin_trainer.config import TrainerConfig
 from ftk.markers import hookimpl
 from ftk.run import Run
 

@@ -16,8 +16,8 @@ class LoraConfig:
     lora_target: list[str] = field(default_factory=lambda: ["all"])
     """Names of layers to adapt, separated by commas; `all` is every linear layer but the output head.
 
-    A name is the last part or parts of a module's path: `q_proj`, `layers.0.mlp.up_proj`. The stacked experts of a mixture
-    are no linear layers: `all,experts.gate_up_proj,experts.down_proj` adapts them too.
+    A name is the last part or parts of a module's path: `q_proj`, `layers.0.mlp.up_proj`. The stacked experts of a
+    mixture are no linear layers: `all,experts.gate_up_proj,experts.down_proj` adapts them too.
     """
 
     @property

@@ -6,13 +6,13 @@ from typing import Any
 
 import peft
 import torch
+from peft import PeftModel
+from transformers import PreTrainedModel
+
 from ft_plugin_hf.config import HfConfig
 from ft_plugin_peft.adapters import trainable_in_float32, with_adapters
 from ft_plugin_peft.config import AdapterConfig
 from ft_plugin_trainer.config import TrainerConfig
-from peft import PeftModel
-from transformers import PreTrainedModel
-
 from ftk.markers import hookimpl
 from ftk.problems import RunError
 from ftk.run import Run

@@ -1,7 +1,6 @@
 """What this plugin offers. Imports nothing heavy."""
 
 from ft_plugin_peft.checks import check_adapters
-
 from ftk.aliases import Alias
 from ftk.component import Component
 from ftk.markers import hookimpl

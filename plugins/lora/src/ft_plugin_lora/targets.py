@@ -12,7 +12,7 @@ from transformers.pytorch_utils import Conv1D
 from ftk.problems import RunError
 
 HEADS = ("score", "classifier", "v_head")
-"""Output heads that transformers does not report as output embeddings: those of sequence classification and of values."""
+"""Output heads that transformers does not report as output embeddings: of sequence classification and of values."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def linear_layers(model: PreTrainedModel) -> list[str]:
     """Every linear layer (``nn.Linear``, quantised ones, GPT-2's ``Conv1D``) but output heads and media encoders.
 
     The head is found as a module, not by name or weight, since tied heads share the weight of the embeddings. Of a
-    model that sees or hears, only the language model counts: its encoders and the projections from them stay as they are.
+    model that sees or hears, only the language model counts: its encoders and the projections from them stay frozen.
     """
     head = model.get_output_embeddings()
     sees = any(model.get_encoder(modality) is not model for modality in ("image", "video", "audio"))

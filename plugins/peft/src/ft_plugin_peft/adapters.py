@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ft_plugin_hf.config import HfConfig
 from peft import PeftConfig, PeftModel
 from peft.utils import ModulesToSaveWrapper
 from transformers import PreTrainedModel
 
+from ft_plugin_hf.config import HfConfig
 from ftk.problems import RunError
 from ftk.run import Run
 
@@ -41,7 +41,10 @@ def with_adapters(run: Run, model: PreTrainedModel) -> PreTrainedModel | PeftMod
 
 
 def load_adapter(run: Run, model: PreTrainedModel, name: str, *, trainable: bool = False) -> PeftModel:
-    """The model with one adapter attached, its weights in float32. Raises RunError when it is not there or does not fit."""
+    """The model with one adapter attached, its weights in float32.
+
+    Raises RunError when it is not there or does not fit.
+    """
     source = _source(run, name)
     name = str(Path(name).expanduser()) if is_local(name) else name
     try:
