@@ -69,6 +69,9 @@ def _layerwise_problems(trainer: TrainerConfig) -> list[Problem]:
     if (steps := trainer.gradient_accumulation_steps) > 1:
         why = f"so gradients cannot be accumulated over {steps} batches"
         problems.append(refused(why, "set gradient_accumulation_steps: 1", "gradient_accumulation_steps"))
+    if trainer.auto_find_batch_size:
+        why = "and cannot begin again with smaller batches"
+        problems.append(refused(why, "set auto_find_batch_size: false", "auto_find_batch_size"))
     if trainer.fp16:
         problems.append(refused("before fp16's scaled gradients are scaled back", "use bf16 instead of fp16", "fp16"))
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
