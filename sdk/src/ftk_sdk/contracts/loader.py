@@ -35,7 +35,8 @@ class LoaderContract(Subject):
 
     def test_keyword_arguments_of_others_reach_the_model(self, tiny_model_dir):
         run = self.run(**{self.model_key: str(tiny_model_dir)})
-        kwargs = {"attn_implementation": "eager"}
+        own = run.merged("ftk_model_kwargs", into="from_pretrained", run=run, role="policy")
+        kwargs = {**own, "attn_implementation": "eager"}
         model = run.single("ftk_load_model", run=run, kwargs=kwargs, role="policy")
         made = model.config._attn_implementation
         assert made == "eager", f"attn_implementation is {made!r}: it does not pass the keyword arguments on"
