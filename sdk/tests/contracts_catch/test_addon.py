@@ -92,7 +92,9 @@ BROKEN = [
 def test_a_broken_addon_is_caught(caught, tmp_path, method, broken, message):
     class Contract(HumContract):
         component = "addon:broken"
-        plugins = installed_with(plugin("hum", offers={"addon:broken": broken}, sections=[HumConfig], fields={"section": "hum"}))
+        plugins = installed_with(
+            plugin("hum", offers={"addon:broken": broken}, sections=[HumConfig], fields={"section": "hum"})
+        )
 
     fixtures = {"tmp_path": tmp_path} if method == KNOWN else {}
     assert message in caught(Contract, method, **fixtures)
@@ -112,7 +114,9 @@ def test_an_addon_whose_keys_do_not_bring_it_in_is_caught(caught):
 def test_an_addon_that_is_always_on_is_caught(caught):
     class Contract(HumContract):
         component = "addon:on"
-        made = plugin("hum", offers={"addon:on": Hum}, sections=[HumConfig], hooks={"ftk_select": lambda config: ["addon:on"]})
+        made = plugin(
+            "hum", offers={"addon:on": Hum}, sections=[HumConfig], hooks={"ftk_select": lambda config: ["addon:on"]}
+        )
         plugins = installed_with(made)
 
     assert "an empty config plans addon:on" in caught(Contract, PLANNED)

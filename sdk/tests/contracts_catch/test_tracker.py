@@ -89,4 +89,6 @@ def test_a_tracker_that_tells_before_there_is_anything_is_caught(caught, tmp_pat
         def told(self, folder):
             return Talks.said
 
-    assert "making a run already told 'hello'" in caught(Contract, "test_it_is_silent_before_a_run_ends", tmp_path=tmp_path)
+    assert "making a run already told 'hello'" in caught(
+        Contract, "test_it_is_silent_before_a_run_ends", tmp_path=tmp_path
+    )

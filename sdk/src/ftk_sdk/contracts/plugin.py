@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import ClassVar
 
 import pluggy
+import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -86,10 +87,13 @@ class PluginContract:
             manager.add_hookspecs(spec)
         for c in self.row().components:
             if all(importlib.util.find_spec(module) for module in c.needs):
-                loaded = c.load()
-                manager.register(loaded, name=c.id)
+                try:
+                    loaded = c.load()
+                    manager.register(loaded, name=c.id)
+                    manager.check_pending()
+                except Exception as e:
+                    pytest.fail(f"{c.id}: {c.target}: {type(e).__name__}: {e}")
                 assert manager.get_hookcallers(loaded), f"{c.id}: {c.target} implements no hook"
-        manager.check_pending()
 
     def test_every_component_is_of_a_kind_and_has_a_summary(self):
         for c in self.row().components:

@@ -163,9 +163,9 @@ def _line(text: str | None) -> str:
     return " ".join((text or "").replace("``", "`").split())
 
 
-_HOOKS = """A plugin implements a hook as a function of this name, marked with `@hookimpl`: hooks of the first two groups
-in its entry-point module, all others in the class that a component's `target` names. An implementation takes only the
-arguments it uses. *One provider*: the plan holds exactly one component that answers, and others may wrap it
+_HOOKS = """A plugin implements a hook as a function of this name, marked with `@hookimpl`: hooks of the first two
+groups in its entry-point module, all others in the class that a component's `target` names. An implementation takes
+only the arguments it uses. *One provider*: the plan holds exactly one component that answers, and others may wrap it
 (`@hookimpl(wrapper=True)`, `value = yield`). *Every implementation*: all answers are collected in plan order, or merged
 where they are mappings.
 """
