@@ -1,0 +1,1 @@
+"""Models from a package index for ftk."""
