@@ -1,0 +1,1 @@
+"""Merged export for ftk."""
