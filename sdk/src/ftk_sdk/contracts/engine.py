@@ -21,7 +21,10 @@ class EngineContract(Subject):
 
     @pytest.fixture
     def engine(self, tiny_model_dir: Path) -> Engine:
-        keys = {"model_name_or_path": str(tiny_model_dir), "finetuning_type": "full", **self.keys}
+        return self.made(tiny_model_dir)
+
+    def made(self, model: Path) -> Engine:
+        keys = {"model_name_or_path": str(model), "finetuning_type": "full", **self.keys}
         run = make_run(keys, action="chat", plugins=self.plugins)
         assert self.component in run.plan, f"{dict(self.keys)} does not plan {self.component}"
         return run.engine()

@@ -104,10 +104,10 @@ class StageContract(Subject):
 
 
 def trained_text(encoded: Encoded, column: str) -> list[str]:
-    """Stretches of labels other than -100, decoded."""
+    """Stretches of labels other than -100, decoded, without white space around them."""
     tokenizer = tiny_tokenizer()
     runs = groupby(encoded.columns[column], key=lambda label: label != -100)
-    return [tokenizer.decode(list(run)) for carries, run in runs if carries]
+    return [tokenizer.decode(list(run)).strip() for carries, run in runs if carries]
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
