@@ -41,6 +41,7 @@ TAGS = {
     "function_tag": "function",
     "system_tag": "system",
 }
+NEEDED = ("role_tag", "content_tag")
 ROLES = {
     "user": "user",
     "assistant": "assistant",
@@ -49,6 +50,7 @@ ROLES = {
     "system": "system",
     "developer": "system",
 }
+TAGGED = {"user": "user", "assistant": "assistant", "observation": "tool", "function": "tool", "system": "system"}
 PARTS = {"image": "images", "image_url": "images", "video": "videos", "audio": "audios", "input_audio": "audios"}
 
 
@@ -56,7 +58,7 @@ class OpenAIFormat:
     @hookimpl
     def ftk_formatter(self, spec) -> Formatter:
         names = resolve_names(COLUMNS, spec.columns, f"dataset {spec.name!r}: columns")
-        tags = resolve_names(TAGS, spec.tags, f"dataset {spec.name!r}: tags")
+        tags = resolve_names(TAGS, spec.tags, f"dataset {spec.name!r}: tags", NEEDED)
         return partial(read_openai, names=names, tags=tags, ranking=spec.ranking)
 
 
@@ -74,7 +76,7 @@ def read_openai(
     """
     cells = Row(row, names)
     media: dict[str, list[Any]] = cells.media()
-    words = ROLES | {tags[f"{old}_tag"]: role for old, role in _TAGGED.items() if f"{old}_tag" in tags}
+    words = ROLES | {tags[f"{old}_tag"]: role for old, role in TAGGED.items() if f"{old}_tag" in tags}
     read = partial(_messages, tags=tags, words=words, media=media)
     shared = {"tools": as_tools(cells.get("tools")), "columns": cells.rest()}
     if not ranking:
@@ -88,14 +90,12 @@ def read_openai(
         prompt = prompt if given[: len(prompt)] == prompt and prompt else [*given, *prompt]
     if not prompt:
         raise RowError(f"no prompt: missing column {cells.name('messages')!r} (columns there: {', '.join(row)})")
-    answers = {
-        role: read(turns, f"column {cells.name(role)!r}: ")
-        for role, turns in (("chosen", chosen), ("rejected", rejected))
-    }
+    answers = {}
+    for role, turns in (("chosen", chosen), ("rejected", rejected)):
+        answers[role] = read(turns, f"column {cells.name(role)!r}: ")
+        if answers[role][0]["role"] != "assistant":
+            raise RowError(f"column {cells.name(role)!r} does not begin with an answer")
     return Example(messages=_with_system(cells, read(prompt, "")), **answers, **shared, **media)
-
-
-_TAGGED = {"user": "user", "assistant": "assistant", "observation": "tool", "function": "tool", "system": "system"}
 
 
 def _conversation(cells: Row) -> list[Any]:
@@ -104,10 +104,10 @@ def _conversation(cells: Row) -> list[Any]:
     if role == "prompt" and isinstance(value, str) and not value.lstrip().startswith("["):
         return [{"role": "user", "content": value}]
     value = as_json(value, f"column {cells.name(role)!r}")
-    if not isinstance(value, list) or not value:
-        raise RowError(
-            f"column {cells.name(role)!r} is not a list of messages" if value else "the conversation is empty"
-        )
+    if not value:
+        raise RowError("the conversation is empty")
+    if not isinstance(value, list):
+        raise RowError(f"column {cells.name(role)!r} is not a list of messages")
     return value
 
 

@@ -40,6 +40,8 @@ TAGS = {
     "function_tag": "function_call",
     "system_tag": "system",
 }
+NEEDED = ("role_tag", "content_tag", "assistant_tag")
+ROLES = ("user", "assistant", "observation", "function", "system")
 ALSO = {"user": "user", "assistant": "assistant", "tool": "observation", "system": "system", "function": "observation"}
 """Role words of chat APIs, understood beside the tags where no tag has claimed them."""
 
@@ -53,7 +55,7 @@ class ShareGPTFormat:
     @hookimpl
     def ftk_formatter(self, spec) -> Formatter:
         names = resolve_names(COLUMNS, spec.columns, f"dataset {spec.name!r}: columns")
-        tags = resolve_names(TAGS, spec.tags, f"dataset {spec.name!r}: tags")
+        tags = resolve_names(TAGS, spec.tags, f"dataset {spec.name!r}: tags", NEEDED)
         return partial(read_sharegpt, names=names, tags=tags, ranking=spec.ranking)
 
 
@@ -86,7 +88,7 @@ def _turns(value: Any, tags: Mapping[str, str]) -> list[Turn]:
         raise RowError("the conversation is empty")
     if not isinstance(value, list):
         raise RowError("the conversation is not a list of turns")
-    words = ALSO | {tags[f"{role}_tag"]: role for role in ("user", "assistant", "observation", "function", "system")}
+    words = ALSO | {tags[f"{role}_tag"]: role for role in ROLES if f"{role}_tag" in tags}
     turns: list[Turn] = []
     for number, turn in enumerate(value, start=1):
         message = _message(number, turn, tags, words)
@@ -128,9 +130,8 @@ def _calls(number: int, content: Any) -> Message:
         message["reasoning_content"] = thought[1].strip()
         content = content[thought.end() :]
     calls = as_json(content, f"turn {number}: the tool call")
-    message["tool_calls"] = [
-        as_call(call, f"turn {number}") for call in (calls if isinstance(calls, list) else [calls])
-    ]
+    calls = calls if isinstance(calls, list) else [calls]
+    message["tool_calls"] = [as_call(call, f"turn {number}") for call in calls]
     if not message["tool_calls"]:
         raise RowError(f"turn {number}: no tool call in it")
     return message
