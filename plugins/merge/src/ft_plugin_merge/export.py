@@ -115,12 +115,13 @@ def write(
 @contextmanager
 def _set_for_export(tokenizer: PreTrainedTokenizerBase, template: str) -> Iterator[None]:
     """The template in place, and padding on the left as generation in batches needs it; put back afterwards."""
-    kept = tokenizer.chat_template, tokenizer.init_kwargs
-    tokenizer.chat_template, tokenizer.init_kwargs = template or None, {**kept[1], "padding_side": "left"}
+    kept = tokenizer.chat_template, tokenizer.padding_side, tokenizer.init_kwargs
+    tokenizer.chat_template, tokenizer.padding_side = template or None, "left"
+    tokenizer.init_kwargs = {**tokenizer.init_kwargs, "padding_side": "left"}  # only what is named here is saved
     try:
         yield
     finally:
-        tokenizer.chat_template, tokenizer.init_kwargs = kept
+        tokenizer.chat_template, tokenizer.padding_side, tokenizer.init_kwargs = kept
 
 
 def _stop_at(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, template: Template) -> None:
