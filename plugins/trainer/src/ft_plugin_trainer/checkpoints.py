@@ -31,6 +31,8 @@ class WholeCheckpoints(transformers.Trainer):
     """Overrides how ``transformers.Trainer`` saves; what it saves stays the same."""
 
     _log_sums: Sums
+    save_total_limit: int | None
+    """In place of the argument of that name, by which transformers would delete file by file."""
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         self.store_flos()
@@ -117,13 +119,10 @@ class WholeCheckpoints(transformers.Trainer):
 
     def _rotate(self) -> None:
         """Delete the oldest checkpoints beyond ``save_total_limit``, but neither the newest nor the best one."""
-        limit = self.args.save_total_limit
-        if not limit or limit <= 0:
-            return
         found = checkpoints(Path(self.args.output_dir))
-        kept = {found[-1], *(p for p in found if str(p) == self.state.best_model_checkpoint)}
-        old = [p for p in found if p not in kept]
-        for path in old[: max(0, len(found) - limit)]:
+        old = [p for p in found[:-1] if str(p) != self.state.best_model_checkpoint]
+        limit = self.save_total_limit or 0
+        for path in old[: max(0, len(found) - limit)] if limit > 0 else ():
             discard(path)
 
     def _log_state(self) -> dict[str, Any]:

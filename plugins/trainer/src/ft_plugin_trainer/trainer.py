@@ -63,6 +63,7 @@ class FtkTrainer(WholeCheckpoints):
             )
         except ValueError as e:
             raise RunError(f"transformers refuses this run: {str(e).splitlines()[0]}") from e
+        self.save_total_limit, self.args.save_total_limit = self.args.save_total_limit, None
 
     def train(self) -> TrainOutput:
         """Train, from where an earlier run of the same output folder stopped if there is one, and save the result."""
@@ -76,7 +77,16 @@ class FtkTrainer(WholeCheckpoints):
         self.save_model()
         self.save_state()
         self.save_metrics("train", output.metrics)
+        if self.args.should_save:
+            self._rotate()
         return output
+
+    def _run_epoch(self, **kwargs: Any) -> None:
+        # A run resumed where it had ended has nothing to do; transformers would make one more step.
+        if self.state.global_step >= self.state.max_steps or self.control.should_training_stop:
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(**kwargs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         metrics = super().evaluate(*args, **kwargs)

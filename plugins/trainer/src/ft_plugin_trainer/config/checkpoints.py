@@ -12,7 +12,7 @@ class CheckpointConfig:
     save_steps: int | float = 500
     """Steps between checkpoints; below 1, a share of all steps."""
     save_total_limit: int | None = None
-    """Checkpoints to keep; the best one is always kept when ``load_best_model_at_end`` is set."""
+    """Checkpoints to keep. The newest and the best one are kept in any case."""
     save_only_model: bool = False
     """Leave the optimizer's state out of checkpoints: smaller, but training cannot be resumed from them."""
     save_on_each_node: bool = False
