@@ -1,0 +1,94 @@
+"""The components: a template from a file of a pack, or the tokenizer's own."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from ftk.contracts import Template
+from ftk.markers import hookimpl
+from ftk.problems import RunError
+
+from .config import TemplateConfig
+from .engine import ChatTemplate
+from .pack import Facts, Thought, names, read
+from .probe import end_of_turn, first_difference
+
+_PACK = "ft_plugin_templates"
+
+
+class TemplateFile:
+    """A template of a pack, by its name."""
+
+    def __init__(self, package: str, name: str) -> None:
+        self.package, self.name = package, name
+
+    @hookimpl
+    def ftk_load_template(self, run, tokenizer) -> Template:
+        template = bind(run, tokenizer, read(self.package, self.name))
+        end_of_turn(template, tokenizer)
+        if difference := first_difference(template, tokenizer):
+            run.logger.warning("template %r is not the tokenizer's own: %s", self.name, difference)
+        return template
+
+
+class TokenizerTemplate:
+    """The tokenizer's own template; the pack's, if it is known to render the same, because that one marks its answers."""
+
+    @hookimpl
+    def ftk_load_template(self, run, tokenizer) -> Template:
+        own = tokenizer.chat_template
+        if isinstance(own, dict):
+            own = own.get("default")
+        if not own:
+            return NoTemplate()
+        facts = known_original(own)
+        if facts is not None:
+            run.logger.info("the tokenizer's chat template is that of %r", facts.name)
+        else:
+            thought = Thought(open="<think>", close="</think>", earlier="kept") if "</think>" in own else None
+            facts = Facts(name="auto", chat_template=own, thought=thought)
+        template = bind(run, tokenizer, facts)
+        template.stop = tuple(dict.fromkeys([*template.stop, end_of_turn(template, tokenizer)]))
+        return template
+
+
+class NoTemplate:
+    """Of a tokenizer without a chat template: of use to a stage that renders no conversation, and to no other."""
+
+    name = "none"
+    stop: tuple[str, ...] = ()
+    jinja = ""
+    fingerprint = "none"
+
+    def render(self, *_: Any, **__: Any) -> Any:
+        raise RunError("the tokenizer has no chat template", f"set template to one of {', '.join(names(_PACK))}")
+
+    encode = encode_prompt = render
+
+
+def known_original(chat_template: str) -> Facts | None:
+    """The pack's template whose file names this text as one that renders the same."""
+    digest = hashlib.sha256(chat_template.encode()).hexdigest()
+    return next((facts for name in names(_PACK) if digest in (facts := read(_PACK, name)).originals), None)
+
+
+def bind(run: Any, tokenizer: Any, facts: Facts) -> ChatTemplate:
+    """The template with the run's settings written into it."""
+    config = run.config[TemplateConfig]
+    settings = {"enable_thinking": config.enable_thinking, "preserve_thinking": config.preserve_thinking}
+    variables = {k: v for k, v in settings.items() if run.config.was_set(k) and k in facts.chat_template}
+    if config.preserve_thinking and "preserve_thinking" not in variables:
+        run.logger.warning("preserve_thinking has no effect: template %r does not know it", facts.name)
+    if config.tool_format and config.tool_format != facts.tool_parser:
+        message = f"tool_format={config.tool_format!r}, but the template writes tool calls in its own way"
+        raise RunError(message, "unset tool_format, or choose another template")
+    if config.default_system == "" and facts.name == "auto":
+        run.logger.warning("default_system: '' cannot take a system prompt out of the tokenizer's own template")
+    return ChatTemplate(
+        facts,
+        tokenizer,
+        default_system=config.default_system,
+        variables=variables,
+        keep_thoughts=config.enable_thinking is not False,
+    )
