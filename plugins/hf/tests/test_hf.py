@@ -10,11 +10,21 @@ import torch
 from transformers import AutoModelForCausalLM, MixtralConfig, MixtralForCausalLM
 
 from ft_plugin_hf import folder
+from ft_plugin_hf import plugin as hf_plugin
 from ftk.problems import ConfigError, RunError
+from ftk_sdk.contracts import LoaderContract, PluginContract
 from ftk_sdk.testing import make_plan, make_run
 from ftk_sdk.tiny import tiny_llama, write_tiny_model
 
 LOADER = ["loader:hf"]
+
+
+class TestPlugin(PluginContract):
+    plugin = hf_plugin
+
+
+class TestLoader(LoaderContract):
+    component = "loader:hf"
 
 
 @pytest.fixture(scope="session")
@@ -215,6 +225,12 @@ def test_a_broken_folder_is_refused_in_one_sentence(copied, case):
     message = refusal(copied)
     assert expected in message
     assert len(message.splitlines()) <= 2
+
+
+def test_weights_that_the_model_does_not_use_are_named(copied, caplog):
+    edit(copied / "config.json", num_hidden_layers=1)
+    run_of(copied).load_model()
+    assert "has 9 weights that LlamaForCausalLM does not use: model.layers.1." in caplog.text
 
 
 def test_a_folder_without_tokenizer_is_refused(copied):

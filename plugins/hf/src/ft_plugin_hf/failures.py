@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import transformers
+from transformers.utils import logging
 
 from ftk.contracts import ModelLocation
 from ftk.problems import FtkError, RunError
@@ -27,6 +28,17 @@ def explained(location: ModelLocation, what: str) -> Iterator[None]:
         raise
     except Exception as e:
         raise RunError(*_explain(str(e) or type(e).__name__, location.path, what)) from e
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep back the tables that transformers prints about weights; what they hold is said in a sentence."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _explain(text: str, path: str, what: str) -> tuple[str, str]:

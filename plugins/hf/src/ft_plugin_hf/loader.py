@@ -18,7 +18,7 @@ from ftk.problems import RunError
 
 from . import folder, precision, vocabulary
 from .config import HfConfig
-from .failures import explained
+from .failures import explained, quiet
 from .gguf import dequantized
 
 if TYPE_CHECKING:
@@ -191,15 +191,21 @@ def _checkpoint_model(
     options["ignore_mismatched_sizes"] = True  # or the error does not say which
     if not (cfg.allow_pickle or location.gguf_file):
         options["use_safetensors"] = True
-    with explained(location, "model"):
+    with explained(location, "model"), quiet():
         model, info = _auto_class(config).from_pretrained(location.path, **options)
-    unfit = sorted(f"{name} is {list(has)}, not {list(wants)}" for name, has, wants in info["mismatched_keys"])
-    for what, names in (("lacks", sorted(info["missing_keys"])), ("has other sizes for", unfit)):
-        if names:
-            some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-            message = f"{location.path!r} {what} {len(names)} of the weights of {type(model).__name__}: {some}"
+    name = type(model).__name__
+    unfit = sorted(f"{key} is {list(has)}, not {list(wants)}" for key, has, wants in info["mismatched_keys"])
+    for what, keys in (("lacks", sorted(info["missing_keys"])), ("has other sizes for", unfit)):
+        if keys:
+            message = f"{location.path!r} {what} {len(keys)} of the weights of {name}: {_some(keys)}"
             raise RunError(message, "get the whole model, or the weights that fit its config.json")
+    if spare := sorted(info["unexpected_keys"]):
+        run.logger.warning("%s has %d weights that %s does not use: %s", location.path, len(spare), name, _some(spare))
     return dequantized(model) if location.gguf_file else model
+
+
+def _some(keys: list[str]) -> str:
+    return ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
 
 
 def _from_scratch(run: Run) -> bool:
