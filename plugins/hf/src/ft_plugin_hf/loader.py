@@ -82,7 +82,7 @@ class HfLoader:
             config = AutoConfig.from_pretrained(location.path, **_options(cfg, location))
         if cfg.moe_aux_loss_coef is not None:
             _balance_experts(config, cfg.moe_aux_loss_coef)
-        kwargs = {**kwargs, "dtype": _settled_dtype(run, kwargs["dtype"], config)}
+        kwargs = {**kwargs, "dtype": _settled_dtype(run, kwargs.get("dtype", "auto"), config)}
         model = (_random_model if _from_scratch(run) else _checkpoint_model)(run, location, config, kwargs)
         self._fit_embeddings(run, model)
         dtype = str(model.dtype).removeprefix("torch.")
