@@ -32,7 +32,8 @@ class Key:
     @property
     def type(self) -> str:
         """The annotation as written."""
-        return str(self.section.__dataclass_fields__[self.name].type)  # type: ignore[attr-defined]
+        written = self.section.__dataclass_fields__[self.name].type  # type: ignore[attr-defined]
+        return written if isinstance(written, str) else inspect.formatannotation(written)
 
 
 class KeyIndex:
