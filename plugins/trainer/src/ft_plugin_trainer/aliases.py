@@ -28,7 +28,7 @@ _TPU = "transformers 5 has no settings for TPUs"
 
 ALIASES = [
     _renamed("warmup_ratio", "warmup_steps", convert="ft_plugin_trainer.aliases:warmup_steps_of", silent=True),
-    _renamed("evaluation_strategy", "eval_strategy", silent=True),
+    _renamed("evaluation_strategy", "eval_strategy", values={False: "no"}, silent=True),
     _renamed("gradient_checkpointing", "activation_checkpointing", silent=True),
     _renamed("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs", silent=True),
     _renamed("group_by_length", "train_sampling_strategy", values={True: "group_by_length", False: "random"}),

@@ -26,7 +26,9 @@ class TransformersTrainer:
     def ftk_training_args(self, run: Run) -> dict[str, Any]:
         # The first hook before weights are drawn: adapters start from random ones.
         set_seed(run.seed)
-        return user_arguments(run)
+        arguments = user_arguments(run)
+        training_arguments(run, arguments)  # refused now rather than after a large model is loaded
+        return arguments
 
     @hookimpl
     def ftk_callbacks(self, run: Run) -> list[TrainerCallback]:

@@ -13,8 +13,13 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from .files import replace_text
 
 FILE = "trainer_log.jsonl"
-RENAMED = {"learning_rate": "lr", "num_input_tokens_seen": "total_tokens"}
-SUMMARY = "train_runtime"
+RENAMED = {
+    "learning_rate": "lr",
+    "num_input_tokens_seen": "total_tokens",
+    "train_tokens_per_second": "throughput",
+    "train_runtime": "runtime",
+}
+SUMMARY = "train_loss"
 """In transformers' last entry alone, which sums the run up: it belongs to train_results.json."""
 
 
