@@ -296,3 +296,8 @@ def test_a_config_that_only_names_an_export_is_one(world, text, action):
 
 def test_kinds_are_known_by_one_name():
     assert all(name == kind.name for name, kind in KINDS.items())
+
+
+def test_selectors_and_switches_count_as_read(world):
+    config = planned(world(), "template: qwen\nuse_muon: true\nstage: sft\nfinetuning_type: full\nseed: 3").config
+    assert config.unread(["template", "use_muon", "stage", "finetuning_type", "seed"]) == ["seed"]

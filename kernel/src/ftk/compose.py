@@ -61,6 +61,11 @@ class Config:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def read(self, key: str) -> Any:
+        """``value``, noted as read: for the plan, which acts on selectors and switches."""
+        self._reads.add(key)
+        return self._values[key]
+
     def unread(self, keys: Iterable[str]) -> list[str]:
         """Those of ``keys`` that the user set and that no code has read."""
         return sorted(key for key in keys if key in self._raw and key not in self._reads)
@@ -206,4 +211,4 @@ def switched_on(cls: type, config: Config) -> bool:
     if switch is None:
         return False
     (field,) = (f for f in dataclasses.fields(cls) if f.name == switch)
-    return config.value(switch) != default_of(field)
+    return config.read(switch) != default_of(field)

@@ -139,7 +139,7 @@ def _select(chosen: _Chosen, config: Config, installed: Installed, action: Actio
         for cls in plugin.sections:
             selectors |= meta(cls).selects
     for key, kind in selectors.items():
-        value = config.value(key)
+        value = config.read(key)
         if belongs(kind, action) and value is not None:
             chosen.take(f"{kind}:{value}", f"{key}: {value}", key)
     for plugin in installed.usable:
