@@ -72,9 +72,7 @@ class Ledger:
         why = [f"{reason.text} ({reason.rows} rows: {_places(reason)})" for reason in self.commonest()[:1]]
         limit = drop_limit(max_drop, self.rows)
         if limit is not None and self.dropped > limit:
-            message = (
-                f"dataset {self.name!r}: {self.dropped} of {self.rows} rows cannot be used, max_drop is {max_drop}"
-            )
+            message = f"dataset {self.name!r}: {self.dropped} of {self.rows} rows are unusable, max_drop is {max_drop}"
             raise RunError("; most often: ".join([message, *why]), "repair the rows, or raise max_drop")
         if not self.sequences:
             message = f"dataset {self.name!r}: none of its {self.rows} rows can be used"

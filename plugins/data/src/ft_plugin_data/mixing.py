@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 from typing import TypeVar
 
 import numpy as np
@@ -52,11 +53,14 @@ def mix(parts: Sequence[Data], cfg: DataConfig, seed: int) -> Data:
 
 
 def split_off(data: Dataset, val_size: float, seed: int) -> tuple[Dataset, Dataset]:
-    """(train, validation): drawn at random with the run's seed. Raises RunError when nothing would be left of one."""
-    size = val_size if val_size < 1 else int(val_size)
-    held = round(val_size * len(data)) if val_size < 1 else int(val_size)
-    if not 0 < held < len(data):
-        hint = "lower it" if held else "raise it"
-        raise RunError(f"val_size={val_size} of {len(data)} sequences leaves nothing on one side", hint)
-    parts = data.train_test_split(test_size=size, seed=seed, keep_in_memory=True, load_from_cache_file=False)
-    return parts["train"], parts["test"]
+    """(train, validation), drawn as ``Dataset.train_test_split`` draws them.
+
+    It is not called because it writes a cache into the folder of data that lies on disk. Raises RunError when nothing
+    would be left to train on.
+    """
+    held = ceil(val_size * len(data)) if val_size < 1 else int(val_size)
+    if held >= len(data):
+        raise RunError(f"val_size={val_size} of {len(data)} sequences leaves none to train on", "lower it")
+    drawn = np.random.default_rng(seed).permutation(len(data))
+    train, validation = (data.select(part, keep_in_memory=True) for part in (drawn[held:], drawn[:held]))
+    return train, validation

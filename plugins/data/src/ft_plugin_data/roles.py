@@ -16,18 +16,25 @@ KINDS = {dict: "an object", list: "a list", str: "text", bool: "true or false", 
 MEDIA = ("images", "videos", "audios")
 
 
-def resolve_names(defaults: Mapping[str, str], given: Mapping[str, str], what: str) -> dict[str, str]:
+def resolve_names(
+    defaults: Mapping[str, str], given: Mapping[str, str], what: str, needed: Sequence[str] = ()
+) -> dict[str, str]:
     """Role -> column (or tag), the user's names over the format's defaults.
 
     A role that the user does not name keeps its default, unless the user gave that very column to another role. An
-    empty name switches a role off. Raises RunError for a role that the format does not know.
+    empty name switches a role off. Raises RunError for a role that the format does not know, and for one of ``needed``
+    that is left without a name.
     """
     for role in given:
         if role not in defaults:
             raise RunError(f"{what}: unknown role {role!r}", f"roles are {', '.join(defaults)}")
     taken = set(given.values())
     kept = {role: name for role, name in defaults.items() if role not in given and name not in taken}
-    return {role: name for role, name in (kept | dict(given)).items() if name}
+    names = {role: name for role, name in (kept | dict(given)).items() if name}
+    for role in needed:
+        if role not in names:
+            raise RunError(f"{what}: {role!r} has no name", f"{defaults[role]!r} is its usual one")
+    return names
 
 
 class Row:
