@@ -65,6 +65,11 @@ def test_hub_ids_are_known_by_their_form(folder):
     assert find("anything", "ONLINE").location == "anything"
 
 
+def test_a_source_of_another_package_is_named_before_the_location(folder):
+    spec = find("numbers:1/7", str(folder.path))
+    assert (spec.source, spec.location, spec.formatting) == ("numbers", "1/7", "")
+
+
 def test_a_path_is_taken_from_here_or_from_the_folder_of_datasets(folder, tmp_path, monkeypatch):
     folder.write("d", [{"messages": []}])
     monkeypatch.chdir(tmp_path)

@@ -31,6 +31,8 @@ PLACES = {
 """Key that says where the rows are -> source component. The first one present counts."""
 OTHER_KEYS = {"formatting", "ranking", "subset", "split", "folder", "num_samples", "columns", "tags", "revision"}
 TYPES_OF_KEYS = {str: ("formatting", "subset", "split", "folder", "revision", *PLACES), dict: ("columns", "tags")}
+SOURCE = re.compile(r"([a-z][a-z0-9-]*):(.+)")
+"""``NAME:location``: any ``source`` component by its name."""
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -70,6 +72,8 @@ def find(name: str, dataset_dir: str) -> DatasetSpec:
     for path in (Path(name).expanduser(), Path(dataset_dir) / name):
         if path.exists():
             return _direct(name, path)
+    if found := SOURCE.fullmatch(name):
+        return DatasetSpec(name=name, source=found[1], location=found[2], formatting="")
     if Path(name).suffix.lower() in TYPES or name.startswith(("/", "./", "../", "~")):
         raise Unusable(Problem("missing", f"dataset {name!r}: no such file or folder", "check the path"))
     if HUB_ID.fullmatch(name):
