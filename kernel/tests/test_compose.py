@@ -95,7 +95,7 @@ def test_every_error_is_reported_at_once_with_its_line(composed):
 
 
 def test_a_harmless_default_of_an_absent_plugin_is_accepted(composed):
-    config, warnings = composed("use_galore: false\ngalore_rank: 16\npref_beta: 0.1\n")
+    config, warnings = composed("use_galore: false\ngalore_rank: 16\npref_beta: 0.1\nquant_bit: ""\n")
     assert config.dump() == {} and not warnings
 
 
@@ -264,3 +264,13 @@ def test_files_that_cannot_be_read_are_told(tmp_path: Path):
     ]:
         with pytest.raises(ConfigError, match=message):
             load_config(tmp_path / name)
+
+
+def test_a_secret_is_kept_out_of_dumps(plugin, install):
+    @section("hub", secrets=["hub_token"])
+    class Hub:
+        hub_token: str | None = None
+
+    index = install(plugin("ft-plugin-hub", sections=[Hub])).index
+    config, _ = compose(parse_yaml("hub_token: abc\nseed: 3\n", "a.yaml"), index)
+    assert config[Hub].hub_token == "abc" and config.dump() == {"seed": 3}

@@ -26,6 +26,7 @@ class Config:
         self._sections = {cls: _recorded(obj, self._reads) for cls, obj in sections.items()}
         self._values = {f.name: getattr(obj, f.name) for obj in sections.values() for f in dataclasses.fields(obj)}
         self._raw = {key: item for key, item in raw.items() if key in self._values}
+        self.secrets = frozenset(key for cls in sections for key in meta(cls).secrets)
 
     def __getitem__(self, section: type[S]) -> S:
         try:
@@ -53,8 +54,8 @@ class Config:
         return self._raw[key].origin if key in self._raw else None
 
     def dump(self) -> dict[str, Any]:
-        """The keys that the user set, flat: composing it again gives an equal config."""
-        return {key: self._values[key] for key in sorted(self._raw)}
+        """The keys that the user set, flat, but no secrets: composing it again gives an equal config."""
+        return {key: self._values[key] for key in sorted(self._raw.keys() - self.secrets)}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Config) and self._values == other._values and self._raw.keys() == other._raw.keys()
@@ -174,8 +175,8 @@ def _unowned(name: str, item: Raw, raw: Mapping[str, Raw], index: KeyIndex) -> l
     entry = index.catalog.keys.get(name)
     if entry is None:
         return [Problem("error", f"unknown key {name!r}", index.did_you_mean(name), name, item.origin)]
-    if item.value == entry.default:
-        return []
+    if item.value == entry.default or not (item.value or entry.default):
+        return []  # harmless: its default, or another way to write nothing
     dist = index.catalog.dist_for(name, item.value)
     if entry.switch and entry.switch != name and not _is_on(entry.switch, raw, index):
         message = f"{name!r} has no effect: it belongs to {dist}, and {entry.switch!r} is not set"

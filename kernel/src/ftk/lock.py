@@ -23,7 +23,11 @@ def describe(plan: Plan) -> dict[str, Any]:
     config = plan.config
     components = [{"id": c.id, "dist": c.plugin, "version": c.version} for c in plan.components]
     given = config.dump()
-    effective = {key: config.value(key) for key in sorted(active_keys(plan, late=True)) if key not in given}
+    effective = {
+        key: config.value(key)
+        for key in sorted(active_keys(plan, late=True))
+        if key not in given.keys() | config.secrets
+    }
     return {
         "ftk": __version__,
         "action": plan.action,

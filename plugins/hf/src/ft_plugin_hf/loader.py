@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from ftk.run import Run
-
-# transformers would ask a service of the hub to convert pickled weights, and so tell it what is loaded here.
-os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
 
 
 class HfLoader:
