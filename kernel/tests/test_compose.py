@@ -95,7 +95,7 @@ def test_every_error_is_reported_at_once_with_its_line(composed):
 
 
 def test_a_harmless_default_of_an_absent_plugin_is_accepted(composed):
-    config, warnings = composed("use_galore: false\ngalore_rank: 16\npref_beta: 0.1\nquant_bit: ""\n")
+    config, warnings = composed("use_galore: false\ngalore_rank: 16\npref_beta: 0.1\nquant_bit: ''\n")
     assert config.dump() == {} and not warnings
 
 

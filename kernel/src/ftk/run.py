@@ -29,7 +29,7 @@ NO_TELEMETRY = {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "DISABLE_SAFETENSORS_CONVERSION": "1",
 }
-"""Set before any target is imported: ftk and what it runs send nothing anywhere. The conversion of pickles is a service too."""
+"""Set before any target is imported: ftk and what it runs send nothing anywhere. (Converting pickles is a service.)"""
 
 SPECS = (specs.Process, specs.Data, specs.Model, specs.Training, specs.After)
 

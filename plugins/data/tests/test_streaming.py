@@ -20,7 +20,7 @@ def test_a_stream_can_be_mixed_cut_and_split(folder, encoder):
     folder.write("d", [row(n) for n in range(1, 8)])
     folder.write("e", [row(n) for n in range(11, 15)])
     keys = KEYS | {"dataset": "d,e", "max_samples": 3}
-    for strategy in ("concat", "interleave_under"):
+    for strategy in ("concat", "interleave_once"):
         mixed = [r["input_ids"][0] for r in folder.load(encoder, **keys, mix_strategy=strategy)]
         assert sorted(mixed) == [1, 2, 3, 11, 12, 13]
         assert [n for n in mixed if n < 10] == [1, 2, 3]

@@ -4,8 +4,10 @@ import pickle
 
 import pytest
 
-from ftk.contracts import DatasetSpec
+from ft_plugin_format_alpaca import plugin
+from ftk.contracts import DatasetSpec, Example
 from ftk.problems import RowError, RunError
+from ftk_sdk.contracts import FormatContract, PluginContract
 from ftk_sdk.testing import make_run
 
 
@@ -20,6 +22,16 @@ def user(text):
 
 def assistant(text):
     return {"role": "assistant", "content": text}
+
+
+class TestPlugin(PluginContract):
+    plugin = plugin
+
+
+class TestFormat(FormatContract):
+    component = "format:alpaca"
+    read = (({"instruction": "a", "input": "b", "output": "c"}, Example(messages=[user("a\nb"), assistant("c")])),)
+    refused = ({"instruction": "a", "output": 1}, {"output": "b"})
 
 
 def test_instruction_and_input_are_joined_by_one_line_break(tmp_path):

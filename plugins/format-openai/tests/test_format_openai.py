@@ -5,8 +5,10 @@ import pickle
 
 import pytest
 
-from ftk.contracts import DatasetSpec
+from ft_plugin_format_openai import plugin
+from ftk.contracts import DatasetSpec, Example
 from ftk.problems import RowError
+from ftk_sdk.contracts import FormatContract, PluginContract
 from ftk_sdk.testing import make_run
 
 
@@ -25,6 +27,16 @@ def assistant(content, **more):
 
 def call(name, **arguments):
     return {"type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+class TestPlugin(PluginContract):
+    plugin = plugin
+
+
+class TestFormat(FormatContract):
+    component = "format:openai"
+    read = (({"messages": [user("q"), assistant("a")]}, Example(messages=[user("q"), assistant("a")])),)
+    refused = ({"messages": [{"role": "nobody", "content": "q"}]}, {"messages": 3}, {"text": "x"})
 
 
 def test_messages_pass_with_roles_of_today(tmp_path):

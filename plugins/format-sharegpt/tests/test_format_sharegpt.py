@@ -5,8 +5,10 @@ import pickle
 
 import pytest
 
-from ftk.contracts import DatasetSpec
+from ft_plugin_format_sharegpt import plugin
+from ftk.contracts import DatasetSpec, Example
 from ftk.problems import RowError, RunError
+from ftk_sdk.contracts import FormatContract, PluginContract
 from ftk_sdk.testing import make_run
 
 API_TAGS = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
@@ -23,6 +25,23 @@ def turns(*pairs):
 
 def call(name, **arguments):
     return {"type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+class TestPlugin(PluginContract):
+    plugin = plugin
+
+
+class TestFormat(FormatContract):
+    component = "format:sharegpt"
+    read = (
+        (
+            {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}], "id": 1},
+            Example(
+                messages=[{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], columns={"id": 1}
+            ),
+        ),
+    )
+    refused = ({"conversations": [{"from": "nobody", "value": "q"}]}, {"messages": []})
 
 
 def test_turns_become_messages_and_a_system_turn_wins_over_the_column(tmp_path):

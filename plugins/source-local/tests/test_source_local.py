@@ -1,5 +1,6 @@
 """Local files: every value comes back as it was, and a broken file is named with its line."""
 
+import csv
 import json
 
 import pyarrow as pa
@@ -7,11 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
 
+from ft_plugin_source_local import plugin
 from ft_plugin_source_local.files import data_files, first_columns
 from ft_plugin_source_local.source import read_files
 from ft_plugin_source_local.table import AT, CHUNK, to_table
 from ftk.contracts import DatasetSpec
 from ftk.problems import RunError
+from ftk_sdk.contracts import PluginContract, SourceContract
 from ftk_sdk.testing import make_run
 
 CONVERSATION = [
@@ -19,6 +22,40 @@ CONVERSATION = [
     {"messages": [{"role": "assistant", "tool_calls": [{"name": "g", "arguments": {"c": [2, "x"]}}]}], "n": 2},
     {"messages": [{"role": "user", "content": "text"}, {"role": "user", "content": [{"type": "text"}]}], "n": None},
 ]
+
+
+class TestPlugin(PluginContract):
+    plugin = plugin
+
+
+class TestJson(SourceContract):
+    component = "source:local"
+
+    def write(self, folder, rows):
+        path = folder / "rows.jsonl"
+        path.write_text("\n".join(map(json.dumps, rows)))
+        return str(path)
+
+
+class TestCsv(SourceContract):
+    component = "source:local"
+
+    def write(self, folder, rows):
+        path = folder / "rows.csv"
+        with open(path, "w", newline="") as f:
+            writer = csv.DictWriter(f, rows[0].keys())
+            writer.writeheader()
+            writer.writerows(rows)
+        return str(path)
+
+
+class TestParquet(SourceContract):
+    component = "source:local"
+
+    def write(self, folder, rows):
+        path = folder / "rows.parquet"
+        pq.write_table(pa.Table.from_pylist(list(rows)), path)
+        return str(path)
 
 
 def read(path):
@@ -84,7 +121,7 @@ def test_numbers_in_csv_stay_text_and_quoted_cells_may_hold_anything(tmp_path):
     rows, places = read(path)
     assert rows == [
         {"instruction": "1, 2", "output": "42"},
-        {"instruction": 'line\nbreak "x"', "output": None},
+        {"instruction": 'line\nbreak "x"', "output": ""},
         {"instruction": long, "output": "b"},
     ]
     assert places == ["a.csv:2", "a.csv:4", "a.csv:6"]

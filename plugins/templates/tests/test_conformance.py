@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from ft_plugin_templates.battery import BATTERY
 from ft_plugin_templates.engine import ChatTemplate
 from ft_plugin_templates.pack import read

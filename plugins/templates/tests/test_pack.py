@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from ft_plugin_templates.contract import CHECKS, check_golden
 from ft_plugin_templates.pack import names
 

@@ -29,6 +29,7 @@ class Opened:
 
     spec: DatasetSpec
     rows: Dataset | IterableDataset
+    columns: Sequence[str]
     formatter: Formatter
     files: dict[str, str] = field(default_factory=dict)
     """Path of each local file -> sha256 of its bytes."""
@@ -53,12 +54,12 @@ def open_one(run, name: str, dataset_dir: str, *, streaming: bool) -> Opened:
     try:
         spec = find(name, dataset_dir)
         data = _as_wanted(name, run.open_source(spec), streaming=streaming)
-        columns = [column for column in data.column_names or () if column != AT]
-        spec = guessed(spec, columns)
+        columns = data.column_names or list(next(iter(data), {}))  # a stream may only know them once it flows
+        spec = guessed(spec, [column for column in columns if column != AT])
     except Unusable as e:
         raise RunError(e.problem.message, e.problem.hint) from None
     files = {str(path): sha256(path) for path in data_files(Path(spec.location))} if spec.source == "local" else {}
-    return Opened(spec=spec, rows=data, formatter=run.formatter(spec), files=files)
+    return Opened(spec=spec, rows=data, columns=columns, formatter=run.formatter(spec), files=files)
 
 
 def _as_wanted(name: str, data: object, *, streaming: bool) -> Dataset | IterableDataset:

@@ -74,8 +74,8 @@ class Row:
     def verdict(self) -> bool | None:
         """The column ``kto_tag``: whether the answer is a good one."""
         value = self.get("kto_tag")
-        if value is None or isinstance(value, bool):
-            return value
+        if value in (None, ""):
+            return None
         words = {"true": True, "false": False, "1": True, "0": False}
         if (word := str(value).strip().lower()) in words:
             return words[word]

@@ -48,7 +48,7 @@ def stream(opened: Sequence[Opened], encoder: Encoder, cfg: DataConfig, seed: in
         rows = part.rows if cfg.max_samples is None else part.rows.take(cfg.max_samples)
         encode = StreamEncoder(RowEncoder(part.spec.name, part.formatter, encoder))
         rows = rows.with_format("arrow").map(
-            encode, batched=True, batch_size=cfg.preprocessing_batch_size, remove_columns=rows.column_names
+            encode, batched=True, batch_size=cfg.preprocessing_batch_size, remove_columns=list(part.columns)
         )
         parts.append(rows.with_format(None))
     return mix(parts, cfg, seed)

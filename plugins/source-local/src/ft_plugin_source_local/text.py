@@ -92,7 +92,7 @@ def _object_rows(path: Path, text: str) -> Rows:
 
 
 def read_csv(path: Path) -> Rows:
-    """Rows of a comma-separated file with a header. Every cell is text; an empty one is ``None``."""
+    """Rows of a comma-separated file with a header. Every cell is text, as it stands there."""
     csv.field_size_limit(sys.maxsize)
     reader = csv.reader(line for _, line in decoded_lines(path))
     header: list[str] = []
@@ -108,7 +108,7 @@ def read_csv(path: Path) -> Rows:
             else:
                 yield (
                     f"{path.name}:{reader.line_num}",
-                    {name: cell or None for name, cell in zip(header, cells, strict=True)},
+                    dict(zip(header, cells, strict=True)),
                 )
     except csv.Error as e:
         raise RunError(f"{path}:{reader.line_num}: broken CSV: {e}") from None

@@ -1,4 +1,4 @@
-"""Conversations that tell templates apart. Every text in them occurs once, so that masks can be checked by searching."""
+"""Conversations that tell templates apart. A text occurs once in each, so that masks can be checked by searching."""
 
 from __future__ import annotations
 

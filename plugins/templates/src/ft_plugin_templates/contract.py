@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ftk.contracts import Tokens
-from ftk.problems import RowError
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
+
+from ftk.contracts import Tokens
+from ftk.problems import RowError
 
 from .battery import BATTERY
 from .engine import ChatTemplate
@@ -46,7 +47,7 @@ def golden(facts: Facts) -> str:
 
 
 def check_golden(package: str, name: str, folder: Path) -> None:
-    """The template renders what its golden file says. ``FTK_WRITE_GOLDEN=1`` writes the file, for its author to read."""
+    """It renders what its golden file says. ``FTK_WRITE_GOLDEN=1`` writes the file, for its author to read."""
     facts = read(package, read(package, name).alias_of or name)
     path = folder / f"{facts.name}.txt"
     if os.environ.get("FTK_WRITE_GOLDEN"):

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tokenizers
+
 from ftk.problems import RunError
 
 CUT = ""

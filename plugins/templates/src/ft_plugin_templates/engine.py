@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
+from tokenizers import Encoding
+
 from ftk.contracts import Message, Tokens
 from ftk.problems import RowError
-from tokenizers import Encoding
 
 from .control import CUT, ControlText
 from .messages import message_weights, normal_messages, normal_tools
 from .pack import Facts
-from .rendering import Jinja
+from .rendering import Jinja, Span
 
 TrainOn = Literal["assistant", "last", "all"]
 WeightedSpan = tuple[int, int, float]
@@ -122,27 +124,31 @@ class ChatTemplate:
         default = 1.0 if train_on == "all" else 0.0
         wanted = [i for i in trained if weights[i] != default]
         if self._jinja.is_marked:
-            spans = zip(marked, self._owners(normal, schemas, answers, len(marked)), strict=True)
+            spans = list(zip(marked, self._owners(normal, schemas, text, answers, marked), strict=True))
         else:
             spans = [(self._turn(normal, schemas, text, i), i) for i in wanted]
+        if bare := sorted(set(wanted) - {i for _, i in spans}):
+            raise RowError(f"turn {bare[0] + 1}: template {self.name!r} marks nothing of it")
         return text, [(start, end, weights[i]) for (start, end), i in spans if i in wanted]
 
     def _has_thought(self, text: str) -> bool:
         return self.facts.thought is not None and self.facts.thought.close in text
 
-    def _owners(self, messages: list[dict], tools: list[dict], answers: list[int], marked: int) -> list[int]:
+    def _owners(
+        self, messages: list[dict], tools: list[dict], whole: str, answers: list[int], marked: list[Span]
+    ) -> list[int]:
         """Which message each marked stretch belongs to."""
-        if marked == len(answers):
+        if len(marked) == len(answers):
             return answers
-        owners: list[int] = []
+        begins = []
         for i in answers:
-            _, spans = self._jinja.render(messages[: i + 1], tools)
-            owners += [i] * (len(spans) - len(owners))
-        if len(owners) != marked:
-            raise RowError(f"template {self.name!r} marks {marked} stretches, and which turn each is of cannot be told")
-        return owners
+            prompt, _ = self._jinja.render(messages[:i], tools, generation_prompt=True)
+            if not whole.startswith(prompt):
+                raise RowError(f"turn {i + 1}: which of the marked stretches are its own cannot be told")
+            begins.append(len(prompt))
+        return [answers[max(bisect_right(begins, start) - 1, 0)] for start, _ in marked]
 
-    def _turn(self, messages: list[dict], tools: list[dict], whole: str, i: int) -> tuple[int, int]:
+    def _turn(self, messages: list[dict], tools: list[dict], whole: str, i: int) -> Span:
         """Where answer ``i`` is in the text: between the prompt for it and what is there once it is given."""
         prompt, _ = self._jinja.render(messages[:i], tools, generation_prompt=True)
         given = whole if i == len(messages) - 1 else self._jinja.render(messages[: i + 1], tools)[0]

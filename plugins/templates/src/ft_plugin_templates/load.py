@@ -33,7 +33,7 @@ class TemplateFile:
 
 
 class TokenizerTemplate:
-    """The tokenizer's own template; the pack's, if it is known to render the same, because that one marks its answers."""
+    """The tokenizer's own template, or one of the pack that is known to render the same: it marks its answers."""
 
     @hookimpl
     def ftk_load_template(self, run, tokenizer) -> Template:
@@ -83,7 +83,7 @@ def bind(run: Any, tokenizer: Any, facts: Facts) -> ChatTemplate:
     if config.tool_format and config.tool_format != facts.tool_parser:
         message = f"tool_format={config.tool_format!r}, but the template writes tool calls in its own way"
         raise RunError(message, "unset tool_format, or choose another template")
-    if config.default_system == "" and facts.name == "auto":
+    if config.template == "auto" and facts.name == "auto" and config.default_system == "":
         run.logger.warning("default_system: '' cannot take a system prompt out of the tokenizer's own template")
     return ChatTemplate(
         facts,

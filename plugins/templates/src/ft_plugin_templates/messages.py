@@ -92,12 +92,12 @@ def _call(call: Any, turn: str) -> dict[str, Any]:
     if not isinstance(name, str):
         raise RowError(f"{turn}: a tool call has no name")
     arguments = function.get("arguments")
-    if isinstance(arguments, str) and arguments.strip():
+    if isinstance(arguments, str):
         try:
-            arguments = json.loads(arguments)
+            arguments = json.loads(arguments) if arguments.strip() else {}
         except ValueError as e:
             raise RowError(f"{turn}: the arguments of {name!r} are not JSON: {e}") from None
-    if arguments is not None and arguments != "" and not isinstance(arguments, Mapping):
+    if not isinstance(arguments or {}, Mapping):
         raise RowError(f"{turn}: the arguments of {name!r} are not an object")
     normal = {"type": "function", "function": {"name": name, "arguments": dict(arguments or {})}}
     return normal if call.get("id") is None else {"id": call["id"], **normal}

@@ -65,7 +65,6 @@ def template_components(package: str) -> list[Component]:
             target="ft_plugin_templates.load:TemplateFile",
             summary=f"the prompt format {name!r}",
             args={"package": package, "name": name},
-            section="templates",
         )
         for name in names(package)
     ]

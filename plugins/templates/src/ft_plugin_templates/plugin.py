@@ -15,7 +15,6 @@ def ftk_components() -> list[Component]:
         name="auto",
         target="ft_plugin_templates.load:TokenizerTemplate",
         summary="the tokenizer's own prompt format",
-        section="templates",
         default=True,
     )
     return [auto, *template_components(__package__)]

@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ftk.problems import RowError
 from transformers.utils.chat_template_utils import render_jinja_template
+
+from ftk.problems import RowError
 
 _MARK = re.compile(r"\{%-?\s*generation\s*-?%\}")
 _THOUGHT = re.compile(r"\b(reasoning_content|reasoning|thinking)\b")
@@ -58,7 +59,7 @@ class Jinja:
 
 
 def _preamble(default_system: str, variables: Mapping[str, Any]) -> str:
-    """Jinja that gives variables a value unless the caller does, and conversations a system prompt unless they have one.
+    """Jinja that gives variables a value unless a caller does, and conversations a system prompt unless they have one.
 
     Written in front of the template rather than passed to it, so that a saved tokenizer renders what was trained.
     """

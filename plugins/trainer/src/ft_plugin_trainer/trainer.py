@@ -210,7 +210,7 @@ class FtkTrainer(WholeCheckpoints):
                 tokens = self.accelerator.reduce(
                     torch.tensor(self._trained_tokens, device=self.args.device), "sum"
                 ).item()
-                logs["effective_tokens_per_sec"] = round(tokens / logs[SUMMARY], 2)
+                logs["effective_tokens_per_sec"] = round(tokens / logs["train_runtime"], 2)
         super().log(logs, start_time)
 
 
