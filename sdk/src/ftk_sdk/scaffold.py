@@ -1,5 +1,0 @@
-"""Scaffold."""
-
-
-def new() -> None:
-    raise NotImplementedError

@@ -1,0 +1,1 @@
+"""Skeletons of plugins, one folder for each kind: what `ftk new` copies."""
