@@ -5,13 +5,32 @@ import torch
 from peft import PeftModel
 from torch.func import functional_call
 
+from ft_plugin_dora import plugin
 from ft_plugin_peft.merging import merged
 from ftk.problems import ConfigError
+from ftk_sdk.contracts import AdapterContract, AddonContract, PluginContract
 from ftk_sdk.testing import make_plan, make_run
 from ftk_sdk.tiny import tiny_llama
 
 BOTH = ("adapter:lora", "addon:dora")
 IDS = torch.arange(24).view(2, 12) * 7 % 512
+
+
+class TestPlugin(PluginContract):
+    plugin = plugin
+
+
+class TestAddon(AddonContract):
+    component = "addon:dora"
+    keys = {"use_dora": True}
+    beside = ("adapter:lora",)
+
+
+class TestAdapter(AdapterContract):
+    component = "addon:dora"
+    keys = {"use_dora": True, "lora_rank": 4}
+    beside = ("adapter:lora",)
+    trains = r"\.lora_([AB]|magnitude_vector)\.default\.weight$"
 
 
 def adapted(model=None, **keys) -> PeftModel:

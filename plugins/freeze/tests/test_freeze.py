@@ -4,12 +4,24 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, Gemma3Config, GPT2Config
 
+from ft_plugin_freeze import plugin
 from ft_plugin_freeze.freeze import trainable_names
 from ftk.problems import ConfigError, RunError
+from ftk_sdk.contracts import AdapterContract, PluginContract
 from ftk_sdk.testing import make_plan, make_run
 from ftk_sdk.tiny import tiny_llama
 
 IDS = torch.arange(24).view(2, 12) * 7 % 512
+
+
+class TestPlugin(PluginContract):
+    plugin = plugin
+
+
+class TestAdapter(AdapterContract):
+    component = "adapter:freeze"
+    keys = {"freeze_trainable_layers": 1, "freeze_extra_modules": "norm"}
+    trains = r"^model\.(layers\.1|norm)\."
 
 
 def adapted(model=None, action="train", **keys):

@@ -3,10 +3,21 @@ import logging
 import pytest
 import torch
 
+from ft_plugin_full import plugin
+from ftk_sdk.contracts import AdapterContract, PluginContract
 from ftk_sdk.testing import make_run
 from ftk_sdk.tiny import tiny_llama
 
 IDS = torch.arange(24).view(2, 12) * 7 % 512
+
+
+class TestPlugin(PluginContract):
+    plugin = plugin
+
+
+class TestAdapter(AdapterContract):
+    component = "adapter:full"
+    trains = r"."
 
 
 def adapted(model, action="train", **keys):

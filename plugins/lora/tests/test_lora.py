@@ -8,12 +8,24 @@ from peft import PeftModel
 from torch.func import functional_call
 from transformers import AutoModelForCausalLM, MixtralConfig
 
+from ft_plugin_lora import plugin
 from ft_plugin_peft.merging import merged
 from ftk.problems import ConfigError, RunError
+from ftk_sdk.contracts import AdapterContract, PluginContract
 from ftk_sdk.testing import installed, make_plan, make_run
 from ftk_sdk.tiny import tiny_llama
 
 IDS = torch.arange(24).view(2, 12) * 7 % 512
+
+
+class TestPlugin(PluginContract):
+    plugin = plugin
+
+
+class TestAdapter(AdapterContract):
+    component = "adapter:lora"
+    keys = {"lora_rank": 4}
+    trains = r"\.lora_[AB]\.default\.weight$"
 
 
 def adapted(model=None, components=("adapter:lora",), **keys):

@@ -5,14 +5,20 @@ import pytest
 import torch
 from peft import PeftModel
 
+from ft_plugin_peft import plugin
 from ft_plugin_peft.adapters import load_adapter
 from ft_plugin_peft.checks import is_local
 from ft_plugin_peft.merging import merged
 from ftk.problems import RunError
+from ftk_sdk.contracts import PluginContract
 from ftk_sdk.testing import make_plan, make_run
 from ftk_sdk.tiny import tiny_llama
 
 IDS = torch.arange(24).view(2, 12) * 7 % 512
+
+
+class TestPlugin(PluginContract):
+    plugin = plugin
 
 
 def write_adapter(folder, seed: int, *, base=None, scale: float = 0.3, **config):

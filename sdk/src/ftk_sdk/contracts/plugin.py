@@ -58,6 +58,11 @@ class PluginContract:
         assert found, f"{name} is not installed under the entry-point group ftk.plugins: pip install -e ."
         return found[0]
 
+    def distribution(self) -> importlib.metadata.Distribution:
+        entry_point = self.row().entry_point
+        assert entry_point is not None and entry_point.dist is not None
+        return entry_point.dist
+
     def test_it_is_usable(self):
         assert not self.row().error, f"discovery quarantines it: {self.row().error}"
 
@@ -67,10 +72,9 @@ class PluginContract:
         assert row.name == wanted, f"the entry point of {row.dist} is named {row.name!r}, not {wanted!r}"
 
     def test_its_metadata_names_a_range_of_kernels(self):
-        specs = [Requirement(r).specifier for r in self.row().entry_point.dist.requires or ()]
-        names = [Requirement(r).name for r in self.row().entry_point.dist.requires or ()]
-        assert "ftk-kernel" in names, "its dependencies do not name ftk-kernel"
-        kernel, here = specs[names.index("ftk-kernel")], Version(ftk.__version__)
+        needs = {need.name: need.specifier for need in map(Requirement, self.distribution().requires or ())}
+        assert "ftk-kernel" in needs, "its dependencies do not name ftk-kernel"
+        kernel, here = needs["ftk-kernel"], Version(ftk.__version__)
         after = f"{here.major}.{here.minor + 1}.0"
         assert here in kernel and after not in kernel, f"ftk-kernel{kernel} must hold {here} and end before {after}"
 
@@ -121,16 +125,17 @@ class PluginContract:
 
     def readme(self) -> str:
         """The file beside ``pyproject.toml``, or where there is none, the text that the wheel carries."""
-        path = Path(self.plugin.__file__).parents[2] / "README.md"
+        path = Path(str(self.plugin.__file__)).parents[2] / "README.md"
         if path.exists() and path.with_name("pyproject.toml").exists():
             return path.read_text(encoding="utf-8")
-        return self.row().entry_point.dist.metadata.get_payload()
+        return str(self.distribution().metadata.get_payload())  # type: ignore[attr-defined]
 
     def test_installing_it_changes_no_run_that_does_not_ask_for_it(self):
         dist, everything = self.row().dist, self.installed()
-        others = [p.entry_point for p in everything.plugins if p.dist != dist]
+        others = [p.entry_point for p in everything.plugins if p.dist != dist and p.entry_point]
         without = discover(others, everything.index.catalog)
-        of_the_suite = dist in everything.index.catalog.components.values()
+        catalog = everything.index.catalog
+        of_the_suite = dist in catalog.components.values() or dist in {key.dist for key in catalog.keys.values()}
         for action in ("train", "export", "chat"):
             before, after = planned(without, action), planned(everything, action)
             # Some plugins of the suite are in every run: the default loader, the default stage.
