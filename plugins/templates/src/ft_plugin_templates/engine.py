@@ -12,7 +12,7 @@ from typing import Any, Literal
 from tokenizers import Encoding
 
 from ftk.contracts import Message, Tokens
-from ftk.problems import RowError
+from ftk.problems import RowError, RunError
 
 from .control import CUT, ControlText
 from .messages import message_weights, normal_messages, normal_tools
@@ -45,6 +45,8 @@ class ChatTemplate:
     ) -> None:
         self.name = facts.name
         self.facts = facts
+        self.unfit: RunError | None = None
+        """Why no conversation can be trained on with it, once it has been tried; ``encode`` raises it."""
         self.stop = tuple(dict.fromkeys(filter(None, (*facts.stop, tokenizer.eos_token))))
         system = facts.default_system if default_system is None else default_system
         self._jinja = Jinja(
@@ -84,6 +86,8 @@ class ChatTemplate:
 
         train_on  "assistant": every answer; "last": the last answer only; "all": every token, prompts too
         """
+        if self.unfit is not None:
+            raise self.unfit
         results: list[Tokens | RowError | None] = []
         rendered: list[tuple[str, list[WeightedSpan]]] = []
         for messages, tools in conversations:

@@ -26,7 +26,6 @@ class TemplateFile:
     @hookimpl
     def ftk_load_template(self, run, tokenizer) -> Template:
         template = bind(run, tokenizer, read(self.package, self.name))
-        end_of_turn(template, tokenizer)
         if difference := first_difference(template, tokenizer):
             run.logger.warning("template %r is not the tokenizer's own: %s", self.name, difference)
         return template
@@ -48,9 +47,7 @@ class TokenizerTemplate:
         else:
             thought = Thought(open="<think>", close="</think>", earlier="kept") if "</think>" in own else None
             facts = Facts(name="auto", chat_template=own, thought=thought)
-        template = bind(run, tokenizer, facts)
-        template.stop = tuple(dict.fromkeys([*template.stop, end_of_turn(template, tokenizer)]))
-        return template
+        return bind(run, tokenizer, facts)
 
 
 class NoTemplate:
@@ -74,7 +71,7 @@ def known_original(chat_template: str) -> Facts | None:
 
 
 def bind(run: Any, tokenizer: Any, facts: Facts) -> ChatTemplate:
-    """The template with the run's settings written into it."""
+    """The template with the run's settings written into it. One that cannot train is good enough for chat."""
     config = run.config[TemplateConfig]
     settings = {"enable_thinking": config.enable_thinking, "preserve_thinking": config.preserve_thinking}
     variables = {k: v for k, v in settings.items() if run.config.was_set(k) and k in facts.chat_template}
@@ -85,10 +82,15 @@ def bind(run: Any, tokenizer: Any, facts: Facts) -> ChatTemplate:
         raise RunError(message, "unset tool_format, or choose another template")
     if config.template == "auto" and facts.name == "auto" and config.default_system == "":
         run.logger.warning("default_system: '' cannot take a system prompt out of the tokenizer's own template")
-    return ChatTemplate(
+    template = ChatTemplate(
         facts,
         tokenizer,
         default_system=config.default_system,
         variables=variables,
         keep_thoughts=config.enable_thinking is not False,
     )
+    try:
+        template.stop = tuple(dict.fromkeys([*template.stop, end_of_turn(template, tokenizer)]))
+    except RunError as e:
+        template.unfit = e
+    return template

@@ -1,0 +1,1 @@
+"""Chat templates contributed by users of ftk."""
