@@ -106,11 +106,13 @@ def as_json(value: Any, what: str) -> Any:
         raise RowError(f"{what} is not valid JSON: {shown!r}") from None
 
 
-def as_tools(value: Any, what: str = "column 'tools'") -> list[dict[str, Any]]:
+def as_tools(value: Any, what: str = "column 'tools'") -> Sequence[dict[str, Any]]:
     """Function schemas from JSON text, one or several, wrapped in ``{"type": "function"}`` where they are not."""
     value = as_json(value or None, what)
+    if not value:
+        return ()
     out = []
-    for tool in value if isinstance(value, list) else [value] if value else []:
+    for tool in value if isinstance(value, list) else [value]:
         tool = as_json(tool, what)
         function = tool.get("function", tool) if isinstance(tool, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
