@@ -35,7 +35,7 @@ def test_the_same_data_is_found_again_with_its_account(folder, kept):
 
 
 def test_another_encoder_other_rows_and_other_options_are_told_apart(folder, kept):
-    with pytest.raises(RunError, match=r"was made in another way: encoder was \"words-100\", is \"words-50\""):
+    with pytest.raises(RunError, match=r"was made in another way: encoder .* was \"words-100\", is \"words-50\""):
         folder.load(WordEncoder(cutoff_len=50), **kept)
     with pytest.raises(RunError, match=r"max_samples was null, is 1"):
         folder.load(WordEncoder(), **kept, max_samples=1)

@@ -128,7 +128,7 @@ def writes(*, shared: bool) -> bool:
 def _identity(cfg: DataConfig, encoder: Encoder, opened: Sequence[Opened], seed: int) -> dict[str, Any]:
     """Everything that the encoded data depends on."""
     made: dict[str, Any] = {
-        "encoder": encoder.fingerprint,
+        "encoder (tokenizer, template, cutoff_len, masks)": encoder.fingerprint,
         "datasets": {f"{number} {item.spec.name}": item.identity() for number, item in enumerate(opened, 1)},
         "max_samples": cfg.max_samples,
         "mix_strategy": cfg.mix_strategy if len(opened) > 1 else "concat",

@@ -132,7 +132,11 @@ def read_txt(path: Path) -> Rows:
 def decoded_lines(path: Path) -> Iterator[tuple[int, str]]:
     """(number, line) of a UTF-8 file, with or without byte order mark."""
     offset = 0
-    with open(path, "rb") as f:
+    try:
+        file = open(path, "rb")  # noqa: SIM115  # closed below; only opening it may fail in this way
+    except OSError as e:
+        raise RunError(f"{path}: cannot be read: {e.strerror}") from None
+    with file as f:
         for number, raw in enumerate(f, 1):
             if number == 1:
                 if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
