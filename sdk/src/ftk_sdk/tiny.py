@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -64,7 +65,8 @@ def tiny_llama(
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return LlamaForCausalLM(config).to(dtype)
+        model: torch.nn.Module = LlamaForCausalLM(config)
+    return cast(LlamaForCausalLM, model.to(dtype))
 
 
 def write_tiny_model(folder: Path, *, dtype: torch.dtype = torch.float32, tied: bool = False, seed: int = 0) -> Path:

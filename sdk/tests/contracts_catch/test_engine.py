@@ -4,21 +4,12 @@ import pytest
 import torch
 
 from ftk.markers import hookimpl
-from ftk.section import section
 from ftk_sdk.contracts import EngineContract
 from ftk_sdk.fakes import installed_with, plugin
 
 
-@section("parrot", selects={"parrot_engine": "engine"})
-class ParrotConfig:
-    parrot_engine: str | None = None
-    """Which engine answers."""
-
-
 class Greedy:
     """One token after the other, by hand."""
-
-    default_length = 4
 
     def __init__(self, model, tokenizer, template):
         self.model, self.tokenizer, self.template = model, tokenizer, template
@@ -46,12 +37,12 @@ class GreedyEngine:
 
 def found(cls):
     name = f"engine:{cls.__name__.lower()}"
-    return name, installed_with(plugin("parrot", offers={name: cls}, sections=[ParrotConfig]))
+    return name, installed_with(plugin(offers={name: cls}))
 
 
 class TestAGoodEngine(EngineContract):
     component, plugins = found(GreedyEngine)
-    keys = {"parrot_engine": "greedyengine"}
+    keys = {"infer_backend": "greedyengine"}
 
 
 class Tokens(Greedy):
@@ -129,7 +120,7 @@ def test_a_broken_engine_is_caught(caught, tiny_model_dir, method, broken, messa
 
     class Contract(EngineContract):
         component, plugins = found(Target)
-        keys = {"parrot_engine": "target"}
+        keys = {"infer_backend": "target"}
 
     engine = Contract().made(tiny_model_dir)
     assert message in caught(Contract, method, engine=engine)
@@ -138,6 +129,6 @@ def test_a_broken_engine_is_caught(caught, tiny_model_dir, method, broken, messa
 def test_an_engine_that_its_keys_do_not_select_is_caught(caught, tiny_model_dir):
     class Contract(EngineContract):
         component, plugins = "engine:other", found(GreedyEngine)[1]
-        keys = {"parrot_engine": "greedyengine"}
+        keys = {"infer_backend": "greedyengine"}
 
     assert "does not plan engine:other" in caught(Contract, "made", model=tiny_model_dir)

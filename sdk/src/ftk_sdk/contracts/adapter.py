@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
@@ -46,10 +46,10 @@ class AdapterContract(Subject):
     def load(self, folder: Path) -> PreTrainedModel:
         """The trained model, from its folder, as a chat with it would have it."""
         if (folder / "adapter_config.json").exists():
-            return self.run(action="chat", adapter_name_or_path=str(folder)).adapt_model(self.base())
+            return self.run({"adapter_name_or_path": str(folder)}, action="chat").adapt_model(self.base())
         return self.run(action="chat").adapt_model(AutoModelForCausalLM.from_pretrained(folder))
 
-    def merge(self, model: PreTrainedModel) -> PreTrainedModel:
+    def merge(self, model: Any) -> PreTrainedModel:
         """The model in the shape of its base."""
         return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
 
@@ -65,7 +65,7 @@ class AdapterContract(Subject):
         assert gap < 1e-6, f"before any step the logits differ from the base model's by up to {gap:.3g}"
 
     def test_every_parameter_that_trains_gets_a_gradient(self):
-        model = self.begin().train()
+        model: Any = self.begin().train()
         model(input_ids=IDS, labels=IDS).loss.backward()
         without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
         assert not without, f"these train in name only: {', '.join(without)}"

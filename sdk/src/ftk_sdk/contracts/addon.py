@@ -61,7 +61,7 @@ class AddonContract(Subject):
                 assert loss.isfinite(), f"after {hook} the loss is {loss.item()}"
 
     def test_callbacks_are_callbacks_and_training_arguments_are_known(self, tmp_path: Path):
-        run = self.run(output_dir=str(tmp_path))
+        run = self.run({"output_dir": str(tmp_path)})
         found = self.implementations(run)
         if "ftk_callbacks" in found:
             for callback in run.callbacks():

@@ -24,7 +24,7 @@ class ExporterContract(Subject):
         raise NotImplementedError
 
     def export(self, folder: Path) -> list[Artifact]:
-        run = self.run(action="export", **self.keys_for(folder))
+        run = self.run(self.keys_for(folder), action="export")
         return run.export(tiny_llama(), tiny_tokenizer())
 
     def test_it_says_what_it_wrote_and_where(self, tmp_path):

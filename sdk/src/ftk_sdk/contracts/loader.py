@@ -19,14 +19,14 @@ class LoaderContract(Subject):
     model_key = "model_name_or_path"
 
     def test_the_tokenizer_is_that_of_the_folder_and_pads(self, tiny_model_dir):
-        made = self.run(**{self.model_key: str(tiny_model_dir)}).load_tokenizer()
+        made = self.run({self.model_key: str(tiny_model_dir)}).load_tokenizer()
         wanted = AutoTokenizer.from_pretrained(tiny_model_dir)
         text = "hello world, what is your name"
         assert made(text)["input_ids"] == wanted(text)["input_ids"], "its tokenizer gives other ids"
         assert made.pad_token_id is not None, "its tokenizer has no pad token"
 
     def test_the_model_says_what_the_folders_model_says(self, tiny_model_dir):
-        made = self.run(**{self.model_key: str(tiny_model_dir)}).load_model()
+        made = self.run({self.model_key: str(tiny_model_dir)}).load_model()
         with torch.no_grad():
             wanted = AutoModelForCausalLM.from_pretrained(tiny_model_dir, dtype=torch.float32)(input_ids=IDS).logits
             gap = (made.float()(input_ids=IDS).logits - wanted).abs().max().item()
@@ -34,7 +34,7 @@ class LoaderContract(Subject):
         assert gap < 0.05, f"its logits differ from the folder's model by up to {gap:.3g}"
 
     def test_keyword_arguments_of_others_reach_the_model(self, tiny_model_dir):
-        run = self.run(**{self.model_key: str(tiny_model_dir)})
+        run = self.run({self.model_key: str(tiny_model_dir)})
         own = run.merged("ftk_model_kwargs", into="from_pretrained", run=run, role="policy")
         kwargs = {**own, "attn_implementation": "eager"}
         model = run.single("ftk_load_model", run=run, kwargs=kwargs, role="policy")
@@ -42,7 +42,7 @@ class LoaderContract(Subject):
         assert made == "eager", f"attn_implementation is {made!r}: it does not pass the keyword arguments on"
 
     def test_each_role_gets_a_model_of_its_own(self, tiny_model_dir):
-        run = self.run(**{self.model_key: str(tiny_model_dir)})
+        run = self.run({self.model_key: str(tiny_model_dir)})
         policy, reference = run.load_model(), run.load_model("reference")
         shared = {id(p) for p in policy.parameters()} & {id(p) for p in reference.parameters()}
         assert not shared, "the policy and the reference model share weights, so training one trains the other"
@@ -50,7 +50,7 @@ class LoaderContract(Subject):
     def test_a_folder_that_is_not_there_is_an_error_that_names_it(self, tmp_path):
         name = str(tmp_path / "no-such-model")
         try:
-            run = self.run(**{self.model_key: name})
+            run = self.run({self.model_key: name})
             told = [str(p) for p in run.plan.problems if p.level == "missing"]
             assert all(name in text for text in told)
             run.load_model()

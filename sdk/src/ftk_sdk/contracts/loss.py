@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -16,7 +17,7 @@ class LossContract(Subject):
         """Inputs as the stage gives them, in float64; those that training differentiates have ``requires_grad``."""
         raise NotImplementedError
 
-    def reference(self, **arguments: torch.Tensor) -> torch.Tensor:
+    def reference(self, *args: Any, **arguments: Any) -> torch.Tensor:
         """The same loss, written as plainly as the paper states it."""
         raise NotImplementedError
 
@@ -47,11 +48,11 @@ class LossContract(Subject):
                 assert value.grad.isfinite().all(), f"the gradient of {name} is not finite"
 
     def test_its_gradient_is_that_of_its_reference(self):
-        grads = []
-        for function in (self.loss(), self.reference):
-            given = self.arguments()
-            function(**given).sum().backward()
-            grads.append({name: value.grad for name, value in given.items() if value.requires_grad})
-        for name, made in grads[0].items():
-            gap = (made - grads[1][name]).abs().max().item()
+        made, wanted = self.arguments(), self.arguments()
+        self.loss()(**made).sum().backward()
+        self.reference(**wanted).sum().backward()
+        for name in (name for name, value in made.items() if value.requires_grad):
+            one, other = made[name].grad, wanted[name].grad
+            assert one is not None and other is not None, f"no gradient reaches {name}"
+            gap = (one - other).abs().max().item()
             assert gap < 1e-9, f"the gradient of {name} differs from the reference's by up to {gap:.3g}"

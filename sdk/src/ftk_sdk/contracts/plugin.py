@@ -53,8 +53,8 @@ class PluginContract:
 
     def row(self) -> Plugin:
         """What discovery made of it."""
-        name = self.plugin.__name__
-        found = [p for p in self.installed().plugins if p.entry_point and p.entry_point.value.partition(":")[0] == name]
+        name, rows = self.plugin.__name__, self.installed().plugins
+        found = [p for p in rows if p.entry_point and p.entry_point.value == name]
         assert found, f"{name} is not installed under the entry-point group ftk.plugins: pip install -e ."
         return found[0]
 

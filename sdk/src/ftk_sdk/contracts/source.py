@@ -27,10 +27,10 @@ class SourceContract(Subject):
         """Put the rows where the source finds them; returns the location that the user would write."""
         raise NotImplementedError
 
-    def open(self, location: str, **keys: Any) -> Any:
+    def open(self, location: str) -> Any:
         name = self.component.partition(":")[2]
         spec = DatasetSpec(name="rows", source=name, location=location, formatting="alpaca")
-        return self.run(**keys).open_source(spec)
+        return self.run().open_source(spec)
 
     def test_it_gives_the_rows_as_they_were_written(self, tmp_path):
         opened = [visible(row) for row in self.open(self.write(tmp_path, self.rows))]

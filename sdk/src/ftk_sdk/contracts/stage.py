@@ -105,7 +105,7 @@ class StageContract(Subject):
 
 def trained_text(encoded: Encoded, column: str) -> list[str]:
     """Stretches of labels other than -100, decoded, without white space around them."""
-    tokenizer = tiny_tokenizer()
+    tokenizer: Any = tiny_tokenizer()
     runs = groupby(encoded.columns[column], key=lambda label: label != -100)
     return [tokenizer.decode(list(run)).strip() for carries, run in runs if carries]
 

@@ -24,7 +24,7 @@ class Subject:
     plugins: ClassVar[Installed | None] = None
     """Where it is found; ``None``: among everything installed."""
 
-    def run(self, *, action: Action = "train", **more: Any) -> Run:
-        """A real run that holds the component, and what it needs, and nothing else."""
+    def run(self, more: Mapping[str, Any] | None = None, *, action: Action = "train") -> Run:
+        """A real run, with ``more`` keys, that holds the component and what it needs and nothing else."""
         held = [self.component, *self.beside]
-        return make_run({**self.keys, **more}, components=held, action=action, plugins=self.plugins)
+        return make_run({**self.keys, **(more or {})}, components=held, action=action, plugins=self.plugins)

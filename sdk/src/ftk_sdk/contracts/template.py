@@ -35,6 +35,9 @@ class TemplateContract(Subject):
     def template(self) -> Template:
         return self.run().load_template(self.tokenizer())
 
+    def answers(self) -> list[str]:
+        return [str(m["content"]) for m in self.conversation if m["role"] == "assistant"]
+
     def encoded(self, messages: Sequence[Message]) -> Tokens:
         (tokens,) = self.template().encode([(messages, ())])
         assert isinstance(tokens, Tokens), f"the conversation is refused: {tokens}"
@@ -58,8 +61,7 @@ class TemplateContract(Subject):
         assert [i for i in made if i in control] == [i for i in wanted if i in control], "control tokens became text"
 
     def test_the_assistants_turns_carry_loss_with_their_end_and_nothing_else_does(self):
-        answers = [m["content"] for m in self.conversation if m["role"] == "assistant"]
-        trained = self.trained(self.conversation)
+        answers, trained = self.answers(), self.trained(self.conversation)
         assert len(trained) == len(answers), f"{len(answers)} answers, but these carry loss: {trained!r}"
         ends = (*self.template().stop, self.tokenizer().eos_token)
         for text, answer in zip(trained, answers, strict=True):
@@ -68,8 +70,9 @@ class TemplateContract(Subject):
             assert rest in ends, f"after {answer!r} what carries loss is {rest!r}, not one of the stops {ends!r}"
 
     def test_a_turn_of_weight_zero_carries_no_loss(self):
-        muted = [{**m, "weight": 0.0} if m["content"] == "Five" else m for m in self.conversation]
-        assert len(self.trained(muted)) == len(self.trained(self.conversation)) - 1, "a turn of weight 0 carries loss"
+        muted = [Message(**m) for m in self.conversation]
+        next(m for m in muted if m["role"] == "assistant")["weight"] = 0.0
+        assert len(self.trained(muted)) == len(self.answers()) - 1, "a turn of weight 0 carries loss"
 
     def test_a_prompt_is_what_the_answer_begins_with_in_training(self):
         prompt = self.template().encode_prompt(self.conversation[:-1])

@@ -26,7 +26,7 @@ class TrackerContract(Subject):
         raise NotImplementedError
 
     def tracked(self, folder: Path) -> Run:
-        return self.run(**self.keys_for(folder))
+        return self.run(self.keys_for(folder))
 
     def test_it_tells_how_a_run_ended(self, tmp_path):
         run = self.tracked(tmp_path)

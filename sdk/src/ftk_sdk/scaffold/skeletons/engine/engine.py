@@ -32,8 +32,7 @@ class GreedyEngine:
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, template: Template, length: int
     ) -> None:
         self.model, self.tokenizer, self.template, self.length = model, tokenizer, template, length
-        stops = [tokenizer.eos_token_id, *tokenizer.convert_tokens_to_ids(list(template.stop))]
-        self.stops = {token for token in stops if token is not None}
+        self.stops = {tokenizer.eos_token_id, *(tokenizer.convert_tokens_to_ids(stop) for stop in template.stop)}
 
     def stream(self, messages: Sequence[Message], *, tools: Sequence[Mapping] = (), **generation: Any) -> Iterator[str]:
         """Pieces of the answer. ``max_new_tokens`` overrides the config's for this call."""
@@ -41,7 +40,7 @@ class GreedyEngine:
         said = ""
         for token in self.tokens(self.template.encode_prompt(messages, tools=tools), **generation):
             answer.append(token)
-            text = self.tokenizer.decode(answer)
+            text = str(self.tokenizer.decode(answer))
             # A letter of several bytes is no letter until its last token.
             if not text.endswith("\ufffd"):
                 yield text[len(said) :]

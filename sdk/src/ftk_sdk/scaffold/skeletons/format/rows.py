@@ -18,8 +18,8 @@ class SkeletonName:
     @hookimpl
     def ftk_formatter(self, run: Run, spec: DatasetSpec) -> Formatter:
         # Users rename columns in dataset_info.json; what they do not name keeps its own name.
-        names = {role: spec.columns.get(role, role) for role in ("question", "answer")}
-        return partial(read, **names)
+        question, answer = (spec.columns.get(role, role) for role in ("question", "answer"))
+        return partial(read, question=question, answer=answer)
 
 
 def read(row: Mapping[str, Any], *, question: str, answer: str) -> Example:

@@ -15,7 +15,7 @@ class TestSkeletonName(HubContract):
 
     def publish(self, folder):
         write_tiny_model(folder / "tiny")
-        return self.run(skeleton_name_root=str(folder)), "skeleton-name:tiny"
+        return self.run({"skeleton_name_root": str(folder)}), "skeleton-name:tiny"
 
 
 def test_names_of_its_form_bring_it_into_the_plan():
