@@ -39,7 +39,7 @@ def print_plan(plan: Plan, *, json: bool = False) -> None:
     show(plan.problems)
     reasons = dict(plan.reasons)
     typer.echo(f"{plan.action} with {len(plan.components)} components, in this order:")
-    typer.echo(table([(c.id, f"{c.plugin} {c.version}", c.summary, reasons.get(c.id, "")) for c in plan.components]))
+    typer.echo(table([(c.id, f"{c.plugin} {c.version}", reasons.get(c.id, ""), c.summary) for c in plan.components]))
     if estimate:
         typer.echo("\nestimate:")
         typer.echo(table([(name, _readable(value)) for name, value in estimate.items()]))
