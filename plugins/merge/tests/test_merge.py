@@ -249,7 +249,10 @@ def test_a_failure_while_writing_keeps_the_earlier_folder(tmp_path):
 def test_an_export_is_readable_by_others_as_any_new_folder_is(tmp_path):
     export(tiny_llama(), tmp_path / "out")
     (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "file").touch()
     assert (tmp_path / "out").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    usual = (tmp_path / "plain" / "file").stat().st_mode
+    assert all(path.stat().st_mode == usual for path in (tmp_path / "out").iterdir())
 
 
 @pytest.mark.parametrize(

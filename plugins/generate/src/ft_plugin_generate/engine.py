@@ -110,7 +110,7 @@ class HfEngine:
             finally:
                 tokens.ready.put(None)
 
-        thread = threading.Thread(target=compute, daemon=True)
+        thread = threading.Thread(target=compute, name="ftk answer", daemon=True)
         thread.start()
         try:
             while (item := tokens.ready.get()) is not None:

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from ft_plugin_hf.config import HfConfig
 from ft_plugin_peft.adapters import trainable_in_float32, with_adapters
+from ft_plugin_peft.compat import without_noise
 from ft_plugin_peft.config import AdapterConfig
 from ft_plugin_trainer.config import TrainerConfig
 from ftk.markers import hookimpl
@@ -68,7 +69,8 @@ def new_adapter(run: Run, model: PreTrainedModel, kwargs: dict[str, Any]) -> Pef
     )
     torch.manual_seed(run.seed)
     try:
-        return peft.get_peft_model(model, config, autocast_adapter_dtype=not run.config[TrainerConfig].pure_bf16)
+        with without_noise():
+            return peft.get_peft_model(model, config, autocast_adapter_dtype=not run.config[TrainerConfig].pure_bf16)
     except ValueError as e:
         raise RunError(f"lora cannot adapt this model: {e}", "choose other layers with lora_target") from e
 

@@ -60,7 +60,7 @@ def replacing(folder: Path) -> Iterator[Path]:
     staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
         yield staging
-        staging.chmod(0o777 & ~_umask())
+        _open_to_others(staging)
         old = _moved_aside(folder)
         try:
             staging.rename(folder)
@@ -86,8 +86,10 @@ def _moved_aside(folder: Path) -> Path | None:
     return folder.rename(aside)
 
 
-def _umask() -> int:
-    """``mkdtemp`` makes folders for one user only; an export is as readable as any other folder."""
+def _open_to_others(folder: Path) -> None:
+    """Temporary folders and files of safetensors are for one user only; an export is like any other folder."""
     mask = os.umask(0)
     os.umask(mask)
-    return mask
+    folder.chmod(0o777 & ~mask)
+    for path in folder.rglob("*"):
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)

@@ -16,6 +16,7 @@ from ftk.problems import RunError
 from ftk.run import Run
 
 from .checks import FILE, is_local
+from .compat import without_noise
 from .config import AdapterConfig
 from .merging import merged
 
@@ -54,7 +55,7 @@ def load_adapter(run: Run, model: PreTrainedModel, name: str, *, trainable: bool
             f"cannot read the adapter {name!r}: {_brief(e)}", "give the folder or hub id of an adapter of peft"
         ) from e
     try:
-        with warnings.catch_warnings():
+        with without_noise():
             # peft only warns when weights of the adapter are not in its file, and goes on with untrained ones.
             warnings.filterwarnings("error", message="Found missing adapter keys")
             return PeftModel.from_pretrained(model, name, config=config, is_trainable=trainable, **source)
