@@ -11,7 +11,7 @@ from ftk_sdk import contracts
 def test_every_assertion_is_proved(name):
     kind = name.removesuffix("Contract").lower()
     proofs = Path(__file__).with_name(f"test_{kind}.py").read_text(encoding="utf-8")
-    methods = [method for method in vars(getattr(contracts, name)) if method.startswith("test_")]
+    methods = [method for method in dir(getattr(contracts, name)) if method.startswith("test_")]
     assert methods
     assert [method for method in methods if f'"{method}"' not in proofs] == []
 

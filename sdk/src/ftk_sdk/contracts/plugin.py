@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import importlib.util
 import subprocess
 import sys
-from pathlib import Path
-from types import ModuleType
-from typing import ClassVar
 
 import pluggy
 import pytest
-from packaging.requirements import Requirement
-from packaging.version import Version
 
-import ftk
 from ftk.component import resolve
 from ftk.discover import Installed, discover
 from ftk.guard import HEAVY
 from ftk.keys import key_docs
 from ftk.kinds import KINDS, Action
-from ftk.metadata import Plugin
 from ftk.problems import ConfigError
 from ftk.run import SPECS
 from ftk.section import default_of, meta
 
 from .. import testing
-from ..maintain.tables import key_table
+from .distribution import DistributionContract
 
 _LIST = """
 import sys, {module} as plugin
@@ -41,45 +33,14 @@ print(*sorted({heavy} & set(sys.modules)))
 """
 
 
-class PluginContract:
+class PluginContract(DistributionContract):
     """Set ``plugin`` to the entry-point module."""
-
-    plugin: ClassVar[ModuleType]
-    plugins: ClassVar[Installed | None] = None
-    """Where it is found; ``None``: among everything installed."""
-
-    def installed(self) -> Installed:
-        return self.plugins or testing.installed()
-
-    def row(self) -> Plugin:
-        """What discovery made of it."""
-        name, rows = self.plugin.__name__, self.installed().plugins
-        found = [p for p in rows if p.entry_point and p.entry_point.value == name]
-        assert found, f"{name} is not installed under the entry-point group ftk.plugins: pip install -e ."
-        return found[0]
 
     def keys(self) -> list[tuple[type, dataclasses.Field]]:
         return [(cls, f) for cls in self.row().sections for f in dataclasses.fields(cls)]
 
-    def distribution(self) -> importlib.metadata.Distribution:
-        entry_point = self.row().entry_point
-        assert entry_point is not None and entry_point.dist is not None
-        return entry_point.dist
-
     def test_it_is_usable(self):
         assert not self.row().error, f"discovery quarantines it: {self.row().error}"
-
-    def test_its_entry_point_has_its_name(self):
-        row = self.row()
-        wanted = row.dist.removeprefix("ft-plugin-").removeprefix("ft-contrib-")
-        assert row.name == wanted, f"the entry point of {row.dist} is named {row.name!r}, not {wanted!r}"
-
-    def test_its_metadata_names_a_range_of_kernels(self):
-        needs = {need.name: need.specifier for need in map(Requirement, self.distribution().requires or ())}
-        assert "ftk-kernel" in needs, "its dependencies do not name ftk-kernel"
-        kernel, here = needs["ftk-kernel"], Version(ftk.__version__)
-        after = f"{here.major}.{here.minor + 1}.0"
-        assert here in kernel and after not in kernel, f"ftk-kernel{kernel} must hold {here} and end before {after}"
 
     def test_listing_it_imports_nothing_heavy(self):
         code = _LIST.format(module=self.plugin.__name__, heavy=set(HEAVY))
@@ -119,17 +80,6 @@ class PluginContract:
         for _, f in self.keys():
             known = f.name in self.installed().index.catalog.keys
             assert known or f.name.startswith(prefix), f"{f.name!r} must start with {prefix!r}"
-
-    def test_its_readme_has_the_table_of_its_keys(self):
-        table = key_table(self.row().sections)
-        assert not self.keys() or table in self.readme(), f"the README needs this table:\n{table}"
-
-    def readme(self) -> str:
-        """The file beside ``pyproject.toml``, or where there is none, the text that the wheel carries."""
-        path = Path(str(self.plugin.__file__)).parents[2] / "README.md"
-        if path.exists() and path.with_name("pyproject.toml").exists():
-            return path.read_text(encoding="utf-8")
-        return str(self.distribution().metadata.get_payload())  # type: ignore[attr-defined]
 
     def test_installing_it_changes_no_run_that_does_not_ask_for_it(self):
         dist, everything = self.row().dist, self.installed()
