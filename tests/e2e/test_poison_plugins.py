@@ -19,7 +19,7 @@ POISONS = {
     "exits": ("import sys; sys.exit(7)", "calls sys.exit(7) while it is imported"),
     "sleeps": ("import time; time.sleep(60)" + GOOD, "took longer than 5 s to declare itself"),
     "prints": ("print('hello from poison')" + GOOD, "prints while it is declared: 'hello from poison'"),
-    "torch": ("import torch" + GOOD, "imports torch while it is declared"),
+    "torch": ("import torch" + GOOD, "torch while it is declared"),
     "misspells": (GOOD.replace("ftk_components", "ftk_componets"), "ftk_componets"),
     "component": (GOOD.replace('"poison"', '"sft"'), "stage:sft belongs to ft-plugin-sft"),
     "key": (

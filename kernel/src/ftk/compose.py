@@ -88,8 +88,13 @@ def _recorded(obj: Any, reads: set[str]) -> Any:
     return out
 
 
-def compose(raw: Mapping[str, Raw], index: KeyIndex, aliases: Iterable[Alias] = ()) -> tuple[Config, list[Problem]]:
-    """The config, and warnings. Raises ConfigError with all errors."""
+def compose(
+    raw: Mapping[str, Raw], index: KeyIndex, aliases: Iterable[Alias] = (), *, keep_going: bool = False
+) -> tuple[Config, list[Problem]]:
+    """The config, and warnings. Raises ConfigError with all errors.
+
+    keep_going: return errors among the problems, beside a config of what was right, so that a plan can add its own.
+    """
     names: dict[str, set[str]] = {}
     for cls in index.sections():
         names.setdefault(meta(cls).name, set()).update(f.name for f in dataclasses.fields(cls))
@@ -108,7 +113,7 @@ def compose(raw: Mapping[str, Raw], index: KeyIndex, aliases: Iterable[Alias] = 
             routed[cls][name] = coerce(cls, name, item)
         except Invalid as e:
             problems.append(Problem("error", str(e), e.hint, name, item.origin))
-    if any(p.level == "error" for p in problems):
+    if not keep_going and any(p.level == "error" for p in problems):
         raise ConfigError(problems)
     return Config({cls: cls(**values) for cls, values in routed.items()}, raw), problems
 

@@ -59,6 +59,7 @@ def resolve_plan(
 ) -> Plan:
     """Pick components, check them, order them. Raises ConfigError with every error found.
 
+    warnings: what composing found, errors too.
     components: ids to hold, exactly these, instead of what the config selects (for tests of parts).
     """
     chosen = _Chosen(installed)

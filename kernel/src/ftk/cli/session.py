@@ -33,7 +33,7 @@ def open_plan(
     raw = load_config(config) if config is not None else {}
     raw |= parse_overrides(words)
     installed = installed or discover()
-    composed, warnings = compose(raw, installed.index, installed.aliases())
+    composed, warnings = compose(raw, installed.index, installed.aliases(), keep_going=True)
     plan = resolve_plan(composed, installed, action or infer_action(composed), warnings=warnings)
     if strict and any(p.level == "warning" for p in plan.problems):
         raise ConfigError([_as_error(p) for p in plan.problems])
