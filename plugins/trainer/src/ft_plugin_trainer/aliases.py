@@ -52,6 +52,8 @@ ALIASES = [
     _gone("ray_scope", "transformers 5 has no such setting"),
     _gone("jit_mode_eval", "set 'torch_compile'"),
     _gone("use_legacy_prediction_loop", "there is one evaluation loop"),
+    _gone("remove_unused_columns", "the stage's encoder says which columns there are"),
+    _gone("label_names", "the stage's encoder says which columns are labels"),
     *(_gone(key, _AUTOCAST) for key in ("half_precision_backend", "fp16_backend", "fp16_opt_level")),
     *(_gone(key, _TPU) for key in ("tpu_num_cores", "tpu_metrics_debug")),
     *(
