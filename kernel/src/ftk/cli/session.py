@@ -64,12 +64,19 @@ def stderr_logger() -> logging.Logger:
     """The run's logger: plain lines on stderr, so that stdout holds results only."""
     logger = logging.getLogger("ftk")
     if not logger.handlers:
-        handler = logging.StreamHandler(sys.stderr)
+        handler = _Stderr()
         handler.setFormatter(_Plain())
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         logger.propagate = False
     return logger
+
+
+class _Stderr(logging.Handler):
+    """Writes to what ``sys.stderr`` is now, which a progress bar or a test may have replaced since."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
 
 
 class _Plain(logging.Formatter):
