@@ -6,6 +6,7 @@ import tomllib
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 from ftk import __version__
 from ftk_sdk.maintain.packages import find, root
@@ -14,8 +15,8 @@ TOP = root()
 PLUGINS = find(TOP, "plugins/*", "contrib/*")
 EVERY = find(TOP, "kernel", "sdk", "plugins/*", "contrib/*")
 FIRST_PARTY = {p.name for p in EVERY}
-MAJOR, MINOR, _ = map(int, __version__.split("."))
-KERNEL = f"ftk-kernel<{MAJOR}.{MINOR + 1},>={MAJOR}.{MINOR}"
+HERE = Version(__version__)
+KERNEL = f"ftk-kernel<{HERE.major}.{HERE.minor + 1},>={HERE.major}.{HERE.minor}"
 PROJECT = {"name", "version", "description", "readme", "license", "requires-python", "dependencies", "entry-points"}
 VAGUE = {"utils", "util", "helpers", "helper", "misc", "common", "base", "core", "lib", "tools", "stuff"}
 

@@ -131,7 +131,7 @@ MODELS = {
     "empty": ({}, "config.json"),
     "config only": ({"config.json": b'{"model_type": "llama"}'}, "weights"),
     "broken config": ({"config.json": b"{"}, "config.json"),
-    "unknown kind": ({"config.json": b'{"model_type": "zorp"}'}, "zorp"),
+    "unknown kind": ({"config.json": b'{"model_type": "zorp"}'}, "does not know the kind of model"),
     "cut weights": ({"model.safetensors": b"\x08\x00\x00\x00\x00\x00\x00\x00{}"}, "safetensors"),
     "pickled weights": ({"pytorch_model.bin": b"", "model.safetensors": None}, "allow_pickle"),
     "no tokenizer": ({"tokenizer.json": None, "tokenizer_config.json": None}, "tokenizer"),
