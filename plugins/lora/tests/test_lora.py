@@ -157,6 +157,12 @@ def test_tied_embeddings_that_train_stay_tied(tmp_path):
     )
 
 
+def test_the_config_stays_as_it_was_written():
+    run = make_run({"additional_target": "embed_tokens,lm_head"}, components=["adapter:lora"])
+    run.adapt_model(tiny_llama(tied=True))
+    assert run.config.value("additional_target") == ["embed_tokens", "lm_head"]
+
+
 def test_an_additional_module_that_does_not_exist_is_an_error():
     with pytest.raises(RunError, match=r"additional_target: 'wte' matches no module.*\n.*embed_tokens"):
         adapted(additional_target="wte")

@@ -39,10 +39,16 @@ def ftk_aliases() -> list[Alias]:
 @hookimpl
 def ftk_check(plan: Plan) -> list[Problem]:
     config = plan.config[GenerateConfig]
+    sampling = config.do_sample
     rules = [
-        ("temperature", config.temperature > 0, "must be above 0", "for the most probable answer set do_sample: false"),
-        ("top_p", 0 < config.top_p <= 1, "must be above 0 and at most 1", "1 draws from all tokens"),
-        ("top_k", config.top_k >= 0, "must not be negative", "0 draws from all tokens"),
+        (
+            "temperature",
+            not sampling or config.temperature > 0,
+            "must be above 0",
+            "to sample nothing: do_sample: false",
+        ),
+        ("top_p", not sampling or 0 < config.top_p <= 1, "must be above 0 and at most 1", "1 draws from all tokens"),
+        ("top_k", not sampling or config.top_k >= 0, "must not be negative", "0 draws from all tokens"),
         ("num_beams", config.num_beams >= 1, "must be at least 1", "1 is no beam search"),
         ("repetition_penalty", config.repetition_penalty > 0, "must be above 0", "1 is no penalty"),
     ]

@@ -93,7 +93,7 @@ def additional_modules(run: Run, model: PreTrainedModel) -> list[str]:
         if not any(path == name or path.endswith(f".{name}") for path in modules):
             there = ", ".join(sorted({path.rpartition(".")[2] for path in modules if path and not path[-1].isdigit()}))
             raise RunError(f"additional_target: {name!r} matches no module of this model", f"it has: {there}")
-    return wanted
+    return list(wanted)  # peft changes the list it is given
 
 
 def _checkpoints_reentrantly(run: Run) -> bool:
