@@ -5,7 +5,8 @@ A fenced block means, by its language and first line:
     python             executed, all of a page in one namespace; the hooks in it must exist with these arguments
     yaml               a whole config: it is planned, and may lack nothing but what is ``missing`` on this machine
     toml, json         parsed
-    console            lines that start with ``$ `` are run in the page's folder, and print what stands below them;
+    console            lines that start with ``$ `` are run in the page's folder, where examples/ is that of the
+                       repository, and print what stands below them;
                        ``...`` stands for any text in a line, and on a line of its own for any lines
     anything else      not looked at (``sh``: commands that need a model, a network or some minutes)
 """
@@ -200,6 +201,7 @@ def everything() -> Installed:
 def test_the_code_of_a_page_does_what_the_page_says(page, everything, tmp_path, monkeypatch):
     folder = tmp_path / "page"
     folder.mkdir()
+    (folder / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(folder)
     reader = Reader(folder, everything)
     for block in blocks(page):
