@@ -10,6 +10,7 @@ from packaging.version import Version
 
 from ftk import __version__
 from ftk_sdk.maintain.packages import find, root
+from ftk_sdk.scaffold import KINDS
 
 TOP = root()
 PLUGINS = find(TOP, "plugins/*", "contrib/*")
@@ -42,6 +43,15 @@ def test_a_plugin_has_the_files_that_all_plugins_have(package):
     absent = [name for name in absent if not (name.endswith("config.py") and (package.folder / name[:-3]).is_dir())]
     assert absent == []
     assert list((package.folder / "tests").glob("test_*.py")), "it has no test"
+
+
+@each_plugin
+def test_a_plugin_holds_itself_to_the_contracts(package):
+    tests = "".join(path.read_text(encoding="utf-8") for path in (package.folder / "tests").rglob("test_*.py"))
+    # A pack of templates is held to its golden files, of which there are more than one conversation.
+    kinds = {c.kind for c in package.components()} & set(KINDS) - {"template"}
+    wanted = ["PluginContract", *(f"{kind.capitalize()}Contract" for kind in sorted(kinds))]
+    assert [name for name in wanted if f"({name})" not in tests] == [], "no test subclasses these"
 
 
 @each_plugin

@@ -6,7 +6,6 @@ import types
 import pytest
 
 import ft_plugin_dora.plugin
-import ft_plugin_lora.lora
 import ft_plugin_lora.plugin
 from ftk.markers import hookimpl
 from ftk.section import section
@@ -121,12 +120,15 @@ def test_a_plugin_that_is_not_installed_is_caught(caught):
     assert "is not installed under the entry-point group" in caught(Contract, "test_it_is_usable")
 
 
-def test_a_plugin_that_imports_torch_when_it_is_listed_is_caught(caught):
+def test_a_plugin_that_imports_something_heavy_when_it_is_listed_is_caught(caught, tmp_path, monkeypatch):
+    (tmp_path / "ft_plugin_heavy.py").write_text("import numpy\n", encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
     class Contract(PluginContract):
-        plugin = ft_plugin_lora.lora
+        plugin = types.ModuleType("ft_plugin_heavy")
 
     message = caught(Contract, "test_listing_it_imports_nothing_heavy")
-    assert "listing it imports" in message and "torch" in message
+    assert "listing it imports numpy; move that to a component's target" in message
 
 
 def test_a_readme_without_the_table_of_keys_is_caught(caught):
