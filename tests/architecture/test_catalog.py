@@ -75,3 +75,9 @@ def words(source: str) -> set[tuple[str, int]]:
             parts = re.findall(r"[a-z0-9]+(?:[-.][a-z0-9]+)*", text.lower().replace("_", "-"))
             found |= {(w, getattr(node, "lineno", 0)) for part in parts for w in (part, *re.split("[-.]", part))}
     return found
+
+
+def test_a_method_is_found_in_names_and_texts_but_not_in_docstrings():
+    source = 'def use_galore(x):\n    """Such as lora."""\n    return x.adam_mini or "adapter:dora" in x\n'
+    found = {word for word, _ in words(source)}
+    assert {"galore", "adam-mini", "dora"} <= found and "lora" not in found

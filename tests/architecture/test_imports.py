@@ -96,3 +96,12 @@ def test_what_ftk_new_writes_declares_its_imports(tmp_path, kind):
     write(kind, "example", tmp_path)
     (package,) = find(tmp_path, "*")
     assert not undeclared(package)
+
+
+def test_an_undeclared_import_is_found_wherever_it_stands(tmp_path):
+    source = tmp_path / "src" / "ft_plugin_x"
+    source.mkdir(parents=True)
+    code = "import json\nimport numpy.linalg\nif TYPE_CHECKING:\n    import torch\ndef f():\n    from pluggy import hooks\n"
+    (source / "x.py").write_text(code, encoding="utf-8")
+    package = Package(tmp_path, {"name": "ft-plugin-x", "dependencies": ["Pluggy>=1"]})
+    assert undeclared(package) == ["numpy (numpy) in ft_plugin_x/x.py:2"]

@@ -38,7 +38,7 @@ def from_plugins(packages: list[Package]) -> Names:
             _claim(data["components"], component.id, package.name, package.name)
         for command in package.entry_points("ftk.commands"):
             _claim(data["commands"], command, package.name, package.name)
-        # Where a value decides who is wanted, the owner of the key says so, in data: see docs/authors.
+        # Where a value decides who is wanted, the owner of the key says so: [tool.ftk.values] in its pyproject.toml.
         data["values"] |= package.tool.get("values", {})
     if taken := sorted(set(data["keys"]) & {f.name for f in dataclasses.fields(RunConfig)}):
         raise FtkError(f"keys of the kernel are claimed: {', '.join(taken)}", "rename them")
