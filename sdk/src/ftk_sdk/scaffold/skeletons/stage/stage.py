@@ -41,7 +41,7 @@ class LastAnswerEncoder:
         self.template, self.cutoff_len = template, cutoff_len
         self.collate = NextTokenCollator(tokenizer.pad_token_id)
         # Encoded data is cached by this: whatever changes the encoding belongs in it.
-        self.fingerprint = identity(tokenizer, "skeleton-name", template.jinja, cutoff_len)
+        self.fingerprint = identity(tokenizer, "skeleton-name", template.fingerprint, cutoff_len)
 
     def encode(self, examples: Sequence[Example]) -> list[list[Encoded] | RowError]:
         return [self._row(example) for example in examples]
