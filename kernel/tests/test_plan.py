@@ -59,10 +59,12 @@ def world(plugin, install, component):
                 ],
                 sections=[Templates],
             ),
-            "ft-plugin-sft": dict(components=[component("stage:sft")]),
+            "ft-plugin-sft": dict(components=[component("stage:sft", default=True)]),
             "ft-plugin-peft": dict(sections=[Peft]),
             "ft-plugin-lora": dict(
-                components=[component("adapter:lora")], sections=[Lora], requires=["ft-plugin-peft==0.1.0"]
+                components=[component("adapter:lora", default=True)],
+                sections=[Lora],
+                requires=["ft-plugin-peft==0.1.0"],
             ),
             "ft-plugin-full": dict(components=[component("adapter:full")]),
             "ft-plugin-galore": dict(
@@ -130,7 +132,7 @@ def test_two_of_an_exclusive_kind_are_refused_with_their_reasons(world):
 
 def test_a_conflict_names_both_sides(world):
     assert refused(world(), "use_galore: true") == (
-        "error: optimizer:galore (use_galore: True) cannot run together with adapter:lora (finetuning_type: lora)\n"
+        "error: optimizer:galore (use_galore: True) cannot run together with adapter:lora (default)\n"
         "    unset one of the two"
     )
 
@@ -185,7 +187,7 @@ def test_after_uninstalling_the_hint_comes_and_the_rest_works(world):
 
 
 def test_a_missing_kind_says_what_the_action_needs(world):
-    assert "to train, a plan needs a loader" in refused(world(without=("ft-plugin-hf",)), "")
+    assert "to train, a plan needs one loader" in refused(world(without=("ft-plugin-hf",)), "")
 
 
 def test_after_orders_within_a_kind_and_names_break_ties(world, plugin, component):

@@ -30,9 +30,6 @@ KINDS = (
 ORDINARY = {"freeze", "full", "hub", "merge", "packing", "predict", "profiler", "reward", "rope", "vision"}
 """Names of components that are words of the language too."""
 ALLOWED = {
-    # What a config that names neither means, as the configs that people have expect.
-    "settings.py": {"lora", "sft"},
-    "cli/init.py": {"sft"},
     # A parameter of ``from_pretrained``, and environment variables that turn telemetry off.
     "contracts.py": {"gguf"},
     "run.py": {"hf"},

@@ -47,6 +47,8 @@ HINTS = {
 
 DIFFERENT = {
     "disable_gradient_checkpointing",  # auto: on where memory is short, off on a CPU
+    "finetuning_type",  # unset: the default component, which is theirs
+    "stage",
     "freeze_trainable_modules",  # a list, of which "all" is one
     "infer_backend",  # our engine is called hf; the old word is an alias
     "lora_target",  # a list
@@ -80,6 +82,8 @@ def test_every_argument_has_an_owner():
 def test_defaults_are_theirs_unless_said_otherwise():
     index = installed().index
     theirs = json.loads((HERE / "keys.json").read_text())
-    ours = {k: index[k].default for k in index} | {k: e.default for k, e in index.catalog.keys.items() if k not in index}
+    ours = {k: index[k].default for k in index} | {
+        k: e.default for k, e in index.catalog.keys.items() if k not in index
+    }
     odd = {k: (v, ours[k]) for k, v in theirs.items() if k in ours and ours[k] != v and k not in DIFFERENT}
     assert odd == {}

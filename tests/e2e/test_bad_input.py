@@ -25,14 +25,23 @@ CONFIGS = {
     "a mapping for a text": ("output_dir: {a: b}\n", "bad.yaml:1: error: output_dir:"),
     "null for a number": ("seed: null\n", "bad.yaml:1: error: seed:"),
     "a choice that is none": ("save_strategy: stepz\n", "bad.yaml:1: error: save_strategy: 'stepz' is not one of"),
-    "an unknown stage": ("stage: sfft\n", "bad.yaml:1: error: no plugin offers stage:sfft (stage: sfft)\n    did you mean 'sft'?"),
+    "an unknown stage": (
+        "stage: sfft\n",
+        "bad.yaml:1: error: no plugin offers stage:sfft (stage: sfft)\n    did you mean 'sft'?",
+    ),
     "a stage to come": ("stage: grpo\n", "stage:grpo (stage: grpo) is provided by ft-plugin-grpo"),
     "an unknown adapter": ("finetuning_type: lara\n", "did you mean 'lora'?"),
     "an unknown template": ("template: qwen33\n", "bad.yaml:1: error: no plugin offers template:qwen33"),
     "an unknown engine": ("infer_backend: vlm\n", None),
     "two optimizers": ("use_galore: true\nuse_muon: true\nfinetuning_type: full\n", "a run has one optimizer"),
-    "lora with galore": ("use_galore: true\n", "optimizer:galore (use_galore: True) cannot run together with adapter:lora"),
-    "dora without lora": ("use_dora: true\nfinetuning_type: full\n", "addon:dora (use_dora: True) requires adapter:lora"),
+    "lora with galore": (
+        "use_galore: true\n",
+        "optimizer:galore (use_galore: True) cannot run together with adapter:lora (default)",
+    ),
+    "dora without lora": (
+        "use_dora: true\nfinetuning_type: full\n",
+        "addon:dora (use_dora: True) requires adapter:lora",
+    ),
     "a block and its key": ("lora: {rank: 4}\nlora_rank: 8\n", "'lora_rank' is set twice: alone and in a block"),
     "a block with a misspelling": ("lora: {rnak: 4}\n", "bad.yaml:1: error: unknown key 'lora_rnak'"),
     "an alias and its key": ("warmup_ratio: 0.1\nwarmup_steps: 5\n", "are the same key, and both are set"),
@@ -76,7 +85,14 @@ DATA = {
     "content.jsonl": (rows({"messages": [{"role": "user", "content": {"a": 1}}, TALK[1]]}), "content.jsonl"),
     "messages.jsonl": (rows({"messages": "hello"}), "messages.jsonl"),
     "arguments.jsonl": (
-        rows({"messages": [TALK[0], {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}]}),
+        rows(
+            {
+                "messages": [
+                    TALK[0],
+                    {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]},
+                ]
+            }
+        ),
         "arguments.jsonl",
     ),
     "sharegpt.jsonl": (rows({"conversations": [{"from": "robot", "value": "x"}]}), "unknown role 'robot'"),
@@ -108,7 +124,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_broken_config_is_told_and_nothing_starts(name, here, capsys, tiny_model_dir):
     text, message = CONFIGS[name]
     (here / "bad.yaml").write_text(text.replace("MODEL", str(tiny_model_dir)))
-    code, told = call(capsys, *(["chat"] if message is None else ["run"]), "bad.yaml", *(["--prompt", "hi"] if message is None else []))
+    code, told = call(
+        capsys,
+        *(["chat"] if message is None else ["run"]),
+        "bad.yaml",
+        *(["--prompt", "hi"] if message is None else []),
+    )
     assert code == 2, told
     assert (message or "engine:vlm (infer_backend: vlm)") in told
     assert "Traceback" not in told and os.listdir(here) == ["bad.yaml"]

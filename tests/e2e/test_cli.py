@@ -6,7 +6,20 @@ import pytest
 def test_help_lists_the_kernels_commands_and_those_of_plugins(ftk):
     done = ftk("--help")
     assert done.returncode == 0
-    for command in ("run", "plan", "plugins", "keys", "explain", "schema", "init", "doctor", "version", "chat", "export", "new"):
+    for command in (
+        "run",
+        "plan",
+        "plugins",
+        "keys",
+        "explain",
+        "schema",
+        "init",
+        "doctor",
+        "version",
+        "chat",
+        "export",
+        "new",
+    ):
         assert f"  {command} " in done.stdout, command
 
 

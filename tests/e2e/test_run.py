@@ -84,11 +84,21 @@ def test_an_export_is_a_model_that_transformers_loads_and_says_the_same(here, ti
     capsys.readouterr()
     run("chat", path, "--prompt", "what is 1 and 1", "do_sample=false", "max_new_tokens=12")
     adapter_says = capsys.readouterr().out
-    run("chat", "model_name_or_path=merged", "finetuning_type=full", "--prompt", "what is 1 and 1", "do_sample=false", "max_new_tokens=12")
+    run(
+        "chat",
+        "model_name_or_path=merged",
+        "finetuning_type=full",
+        "--prompt",
+        "what is 1 and 1",
+        "do_sample=false",
+        "max_new_tokens=12",
+    )
     assert capsys.readouterr().out == adapter_says
     tokenizer = AutoTokenizer.from_pretrained(here / "merged")
     model = AutoModelForCausalLM.from_pretrained(here / "merged")
-    prompt = tokenizer.apply_chat_template([{"role": "user", "content": "what is 1 and 1"}], add_generation_prompt=True, tokenize=False)
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "what is 1 and 1"}], add_generation_prompt=True, tokenize=False
+    )
     ids = tokenizer(prompt, add_special_tokens=False, return_tensors="pt")
     out = model.generate(**ids, do_sample=False, max_new_tokens=12)[0, ids.input_ids.shape[1] :]
     assert tokenizer.decode(out, skip_special_tokens=True).strip() == adapter_says.strip()
@@ -119,7 +129,12 @@ def test_a_replay_is_the_run_again(here, tiny_model_dir):
 
 
 def test_the_picture_and_the_figures_are_there(here, tiny_model_dir):
-    run("run", config(here, tiny_model_dir, "sft", "lora", max_steps=4, plot_loss=True, do_train=True, do_eval=True, val_size=4))
+    run(
+        "run",
+        config(
+            here, tiny_model_dir, "sft", "lora", max_steps=4, plot_loss=True, do_train=True, do_eval=True, val_size=4
+        ),
+    )
     assert (here / "out" / "training_loss.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((here / "out" / "all_results.json").read_text())["eval_loss"] > 0
     assert json.loads((here / "out" / "ledger.json").read_text())

@@ -6,9 +6,8 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-from .aliases import Alias
+from .aliases import Alias, translated
 from .coerce import Invalid, coerce
-from .component import resolve
 from .keys import KeyIndex
 from .kinds import SELECTORS
 from .load import Raw, expand_blocks
@@ -102,7 +101,7 @@ def compose(
         names.setdefault(entry.dist.removeprefix("ft-plugin-"), set()).add(key)
     raw = expand_blocks(raw, names, {*index, *index.catalog.keys})
     problems: list[Problem] = []
-    raw = _translate(raw, index, aliases, problems)
+    raw = translated(raw, index, aliases, problems)
     routed: dict[type, dict[str, Any]] = {cls: {} for cls in index.sections()}
     for name, item in raw.items():
         if name not in index:
@@ -116,63 +115,6 @@ def compose(
     if not keep_going and any(p.level == "error" for p in problems):
         raise ConfigError(problems)
     return Config({cls: cls(**values) for cls, values in routed.items()}, raw), problems
-
-
-def _translate(
-    raw: Mapping[str, Raw], index: KeyIndex, aliases: Iterable[Alias], problems: list[Problem]
-) -> dict[str, Raw]:
-    """Apply aliases. A key that somebody owns is not an old key, but its values may have old spellings."""
-    by_old: dict[str, list[Alias]] = {}
-    for alias in aliases:
-        by_old.setdefault(alias.old, []).append(alias)
-    out: dict[str, Raw] = {}
-    for name, item in raw.items():
-        new, value = name, item
-        for alias in by_old.get(name, ()):
-            if alias.old == alias.new:
-                spelled = next((v for v in (item.value, item.text) if _hashable(v) and v in alias.values), None)
-                if spelled is None:
-                    continue
-                new, value = name, Raw(alias.values[spelled], item.origin)
-            elif name in index:
-                continue
-            elif alias.new is None:
-                new = ""
-            else:
-                try:
-                    new, value = alias.new, Raw(_convert(alias, item.value), item.origin)
-                except ValueError as e:
-                    problems.append(Problem("error", f"{name}: {e}", "", name, item.origin))
-                    new = ""
-                    break
-            if not alias.silent:
-                what = name if alias.old != alias.new else f"{name}: {item.value}"
-                problems.append(Problem("warning", f"{what!r} is {alias.note}", "", name, item.origin))
-            break
-        if not new:
-            continue
-        if new != name and new in raw:
-            problems.append(
-                Problem(
-                    "error",
-                    f"{name!r} and {new!r} are the same key, and both are set",
-                    "keep one of the two",
-                    name,
-                    item.origin,
-                )
-            )
-        out[new] = value
-    return out
-
-
-def _convert(alias: Alias, value: Any) -> Any:
-    if _hashable(value) and value in alias.values:
-        return alias.values[value]
-    return resolve(alias.convert)(value) if alias.convert else value
-
-
-def _hashable(value: Any) -> bool:
-    return not isinstance(value, (list, dict, set))
 
 
 def _unowned(name: str, item: Raw, raw: Mapping[str, Raw], index: KeyIndex) -> list[Problem]:

@@ -53,7 +53,7 @@ class KeyIndex:
     def __getitem__(self, name: str) -> Key:
         return self._keys[name]
 
-    def __contains__(self, name: str) -> bool:
+    def __contains__(self, name: object) -> bool:
         return name in self._keys
 
     def __iter__(self) -> Iterator[str]:

@@ -48,6 +48,7 @@ def load_plan(path: Path) -> dict[str, Raw]:
         raise ConfigError([Problem("error", f"{path.parent} is a folder without plan.json", hint)]) from None
     except (json.JSONDecodeError, KeyError, UnicodeDecodeError):
         raise ConfigError([Problem("error", f"{path} is not a plan that ftk wrote")]) from None
+    config["output_dir"] = str(path.parent)  # the folder may have been moved since
     return {key: Raw(value, Origin(str(path))) for key, value in config.items()}
 
 
@@ -61,17 +62,9 @@ def parse_yaml(text: str, source: str) -> dict[str, Raw]:
         if root is None:
             return {}
         if not isinstance(root, yaml.MappingNode):
+            place = Origin(source, root.start_mark.line + 1)
             hint = "write one 'key: value' per line"
-            raise ConfigError(
-                [
-                    Problem(
-                        "error",
-                        "a config is a mapping of keys to values",
-                        hint,
-                        origin=Origin(source, root.start_mark.line + 1),
-                    )
-                ]
-            )
+            raise ConfigError.single("a config is a mapping of keys to values", hint, origin=place)
         constructor = loader("")
         out: dict[str, Raw] = {}
         problems = []

@@ -163,11 +163,19 @@ def _select(chosen: _Chosen, config: Config, installed: Installed, action: Actio
             chosen.take(c.id, "default")
     for kind in REQUIRED[action]:
         if kind not in taken and not any(c.kind == kind for c in chosen.components.values()):
-            owners = sorted({d for cid, d in installed.index.catalog.components.items() if cid.startswith(f"{kind}:")})
-            hint = f"pip install {owners[0]}" if owners else ""
-            chosen.problems.append(
-                Problem("error", f"to {action}, a plan needs a {kind}, and none is installed or selected", hint)
-            )
+            message = f"to {action}, a plan needs one {kind}, and none is installed or selected"
+            chosen.problems.append(Problem("error", message, _how_to_get(kind, installed)))
+
+
+def _how_to_get(kind: str, installed: Installed) -> str:
+    """The switch of an installed component of the kind, or else a distribution that has one."""
+    for plugin in installed.usable:
+        for cls in plugin.sections:
+            switch = meta(cls).enabled_by
+            if switch and any(c.kind == kind and c.section_name == meta(cls).name for c in plugin.components):
+                return f"set {switch}"
+    owners = sorted({d for cid, d in installed.index.catalog.components.items() if cid.startswith(f"{kind}:")})
+    return f"pip install {owners[0]}" if owners else ""
 
 
 def _asked_by(plugin: Plugin, config: Config, chosen: _Chosen) -> list[str]:

@@ -18,6 +18,7 @@ from .plan import Plan
 from .problems import RunError
 from .settings import RunConfig
 from .specs import run as specs
+from .specs import training
 
 if TYPE_CHECKING:
     from .contracts import Artifact, DatasetSpec, Encoder, Engine, Formatter, Parts, Result, Role, Template, Trainer
@@ -31,7 +32,7 @@ NO_TELEMETRY = {
 }
 """Set before any target is imported: ftk and what it runs send nothing anywhere. (Converting pickles is a service.)"""
 
-SPECS = (specs.Process, specs.Data, specs.Model, specs.Training, specs.After)
+SPECS = (specs.Process, specs.Data, specs.Model, training.Training, training.After)
 
 
 class Run:

@@ -7,10 +7,10 @@ from .section import section
 
 @section("run")
 class RunConfig:
-    stage: str = "sft"
-    """What to train for: any installed ``stage`` component."""
-    finetuning_type: str = "lora"
-    """Which parameters to train: any installed ``adapter`` component."""
+    stage: str | None = None
+    """What to train for: any installed ``stage`` component. Unset: the one that is the default."""
+    finetuning_type: str | None = None
+    """Which parameters to train: any installed ``adapter`` component. Unset: the one that is the default."""
     output_dir: str = "trainer_output"
     """Folder for checkpoints, logs and the result."""
     overwrite_output_dir: bool = False

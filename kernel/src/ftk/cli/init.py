@@ -21,7 +21,7 @@ SCHEMA = "ftk.schema.json"
 
 
 def init(
-    stage: Annotated[str, typer.Argument(help="What to train for: an installed stage.")] = "sft",
+    stage: Annotated[str | None, typer.Argument(help="What to train for: an installed stage.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("ftk.yaml"),
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
 ) -> None:
@@ -29,7 +29,7 @@ def init(
     if output.exists() and not force:
         raise ConfigError.single(f"{output} exists", "give another --output, or --force")
     installed = discover()
-    raw = {"stage": Raw(stage, Origin("command line"))}
+    raw = {"stage": Raw(stage, Origin("command line"))} if stage else {}
     config, _ = compose(raw, installed.index, installed.aliases())
     plan = resolve_plan(config, installed, "train")
     schema_path = output.with_name(SCHEMA)
@@ -41,7 +41,7 @@ def init(
 def commented(plan: Plan) -> str:
     """What the plan lacks first, then all keys of the sections in use."""
     needed = {p.key: p for p in plan.problems if p.level == "missing" and p.key}
-    lines = [f"# yaml-language-server: $schema={SCHEMA}", "", f"stage: {plan.config.value('stage')}"]
+    lines = [f"# yaml-language-server: $schema={SCHEMA}", "", f"stage: {plan.of_kind('stage')[0].name}"]
     lines += [f"{key}:  # {problem.hint or problem.message}" for key, problem in needed.items()]
     index = plan.installed.index
     for cls in sorted(active_sections(plan), key=lambda c: (meta(c).name != "run", meta(c).name)):

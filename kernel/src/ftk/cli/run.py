@@ -25,7 +25,7 @@ def run(
     if dry_run:
         print_plan(open_plan(config, overrides, strict=strict), json=json)
         return
-    _report(start(open_run(config, overrides, strict=strict)), json)
+    report(start(open_run(config, overrides, strict=strict)), json)
 
 
 def replay(
@@ -45,10 +45,10 @@ def replay(
         if not line.startswith("output_dir:"):
             typer.echo(f"different now: {line}", err=True)
     show(plan.problems)
-    _report(start(open_run(folder, overrides)), json)
+    report(start(open_run(folder, overrides)), json)
 
 
-def _report(result: Result, as_json: bool) -> None:
+def report(result: Result, as_json: bool) -> None:
     if as_json:
         artifacts = [{"kind": a.kind, "path": str(a.path), "summary": a.summary} for a in result.artifacts]
         print_json({"output_dir": str(result.output_dir), "metrics": result.metrics, "artifacts": artifacts})

@@ -22,6 +22,7 @@ def ftk_components() -> list[Component]:
             target="ft_plugin_sft.stage:Sft",
             summary="Supervised fine-tuning: cross-entropy of the assistant's tokens",
             requires=("trainer:transformers",),
+            default=True,
         )
     ]
 
