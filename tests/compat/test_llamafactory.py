@@ -34,7 +34,6 @@ HINTS = {
     "mod": {"ft-plugin-mixture-of-depths"},
     "neftune_liger": {"ft-plugin-liger", "ft-plugin-neftune"},
     "oft_sft": {"ft-plugin-oft"},
-    "packing": {"ft-plugin-packing"},
     "pissa": {"ft-plugin-pissa"},
     "predict": {"ft-plugin-predict"},
     "qlora_bnb": {"ft-plugin-quantize"},

@@ -48,7 +48,8 @@ def inactive_keys(plan: Plan) -> list[Problem]:
         key = index[name]
         if key.section in active or key.section in elsewhere or not config.was_set(name):
             continue
-        if config.value(name) != key.default:
+        value = config.value(name)
+        if value != key.default and (value or key.default):  # not another way to write nothing: false for null
             problems.append(Problem("warning", f"{name!r} has no effect: this run does not use {key.dist}", "", name))
     return problems
 
