@@ -60,13 +60,37 @@ def assert_same_as_plain_loop(bench, rows, batch, accumulation, *, objective=Non
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}")
 
 
+@pytest.mark.parametrize("by_length", [False, True])
 @pytest.mark.parametrize(("batch", "accumulation"), [(8, 1), (4, 2), (2, 4), (1, 8)])
-def test_losses_and_final_weights_equal_a_plain_loop_whatever_the_split(bench, batch, accumulation):
-    assert_same_as_plain_loop(bench, bench.rows(ROWS), batch, accumulation)
+def test_losses_and_final_weights_equal_a_plain_loop_whatever_the_split(bench, batch, accumulation, by_length):
+    assert_same_as_plain_loop(bench, bench.rows(ROWS), batch, accumulation, sort_micro_batches=by_length)
 
 
-def test_the_last_batch_of_an_epoch_counts_its_own_targets(bench):
-    assert_same_as_plain_loop(bench, bench.rows(ROWS + 5), 2, 4)
+@pytest.mark.parametrize("by_length", [False, True])
+def test_the_last_batch_of_an_epoch_counts_its_own_targets(bench, by_length):
+    assert_same_as_plain_loop(bench, bench.rows(ROWS + 5), 2, 4, sort_micro_batches=by_length)
+
+
+def test_micro_batches_of_like_length_hold_less_padding(bench):
+    padding = []
+
+    class Watch(NextToken):
+        def sums(self, model, batch):
+            padding.append(int((batch["attention_mask"] == 0).sum()))
+            return super().sums(model, batch)
+
+    for by_length in (False, True):
+        padding.append(0)
+        bench.trainer(
+            rows=bench.rows(ROWS),
+            objective=Watch(),
+            sort_micro_batches=by_length,
+            per_device_train_batch_size=2,
+            gradient_accumulation_steps=4,
+            num_train_epochs=1,
+        ).train()
+    as_drawn, by_length = sum(padding[1 : len(padding) // 2]), sum(padding[len(padding) // 2 :])
+    assert by_length < as_drawn / 2
 
 
 def test_weights_of_tokens_multiply_their_losses_and_the_mean_is_over_weights(bench):

@@ -35,6 +35,13 @@ class Objective:
         """
         raise NotImplementedError
 
+    def length(self, row: Mapping[str, Any]) -> int:
+        """How long a row of the dataset is. Saying so lets the trainer put rows of like length together.
+
+        Only where the sums of a batch are sums over its rows: no row may matter to another one's loss.
+        """
+        raise NotImplementedError
+
     def summary(self, means: dict[str, float]) -> dict[str, float]:
         """Means over an evaluation set -> its metrics."""
         return means
@@ -62,6 +69,9 @@ class NextToken(Objective):
     def count(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         mask_BT = batch["labels"][:, 1:] != IGNORE
         return batch["weights"][:, 1:][mask_BT].sum() if "weights" in batch else mask_BT.sum()
+
+    def length(self, row: Mapping[str, Any]) -> int:
+        return len(row["input_ids"])
 
     def sums(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> Sums:
         inputs = {key: value for key, value in batch.items() if key not in ("labels", "weights")}

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 from transformers.trainer_pt_utils import find_batch_size
-from transformers.trainer_utils import EvalLoopOutput, TrainOutput
+from transformers.trainer_utils import EvalLoopOutput, TrainOutput, has_length
 
 from ftk.contracts import Parts
 from ftk.problems import RunError
 
 from .arguments import training_arguments
 from .checkpoints import RestoreLogState, WholeCheckpoints
-from .config import ReportConfig, TrainerConfig
+from .config import LoadingConfig, ReportConfig, TrainerConfig
 from .log import SUMMARY
+from .microbatches import Rows, by_length
 from .objective import Objective, Sums
 from .precision import train_in_float32
 from .resuming import clear, starting_point
@@ -107,6 +108,22 @@ class FtkTrainer(WholeCheckpoints):
             self._created_lr_scheduler = self.lr_scheduler is not None
         return super().create_scheduler(num_training_steps, optimizer)
 
+    def get_train_dataloader(self) -> DataLoader:
+        if not self._sorts():
+            return super().get_train_dataloader()
+        self.data_collator, collate = Rows.collate, self.data_collator
+        try:
+            return super().get_train_dataloader()
+        finally:
+            self.data_collator = collate
+
+    def _sorts(self) -> bool:
+        """Whether rows are collated only when the whole global batch is there."""
+        wanted = self.run.config[LoadingConfig].sort_micro_batches and self.args.gradient_accumulation_steps > 1
+        # From a stream, accelerate hands batches to other processes as tensors.
+        streams = self.accelerator.num_processes > 1 and not has_length(self.train_dataset)
+        return wanted and not streams and type(self.objective).length is not Objective.length
+
     # One optimizer step: the sum of losses over all micro-batches and processes, divided by the number of targets.
 
     def get_batch_samples(
@@ -115,6 +132,8 @@ class FtkTrainer(WholeCheckpoints):
         batches = [self._without_repeats(batch) for batch in itertools.islice(epoch_iterator, num_batches)]
         if not batches:
             return [], None
+        if isinstance(batches[0], Rows):
+            batches = [self._collated(rows) for rows in by_length(batches, self.objective.length)]
         count = torch.stack([self._count(batch).to(device) for batch in batches]).sum()
         count = self.accelerator.reduce(count, "sum")
         # Processes that share their rows have counted them several times.
@@ -159,6 +178,10 @@ class FtkTrainer(WholeCheckpoints):
         )
         raise RunError(message, "lower learning_rate, set max_grad_norm, or look for broken rows in the data")
 
+    def _collated(self, rows: Rows) -> Batch:
+        batch = self.data_collator(rows.rows)
+        return batch | {REPEATED: True} if rows.repeated else batch
+
     def _count(self, batch: Batch) -> torch.Tensor:
         return self.objective.count(batch) * (REPEATED not in batch)
 
@@ -172,10 +195,12 @@ class FtkTrainer(WholeCheckpoints):
         state = self.accelerator.gradient_state
         if self.accelerator.num_processes == 1 or not state.end_of_dataloader or state.remainder <= 0:
             return batch
-        rows = find_batch_size(batch)
+        rows = len(batch.rows) if isinstance(batch, Rows) else find_batch_size(batch)
         mine = state.remainder - rows * self.accelerator.process_index
         if mine >= rows:
             return batch
+        if isinstance(batch, Rows):
+            return Rows(batch.rows[: max(mine, 1)], repeated=mine <= 0)
         batch = {key: value[: max(mine, 1)] for key, value in batch.items()}
         return batch if mine > 0 else batch | {REPEATED: True}
 

@@ -19,6 +19,7 @@ OURS = frozenset(
         "resume_from_checkpoint",
         "include_effective_tokens_per_second",
         "disable_shuffling",
+        "sort_micro_batches",
     }
 )
 """Keys of those sections that ``TrainingArguments`` does not have, or that this plugin acts on itself."""
