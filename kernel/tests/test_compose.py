@@ -126,6 +126,16 @@ def test_a_block_of_keys_without_prefix_keeps_their_names(composed):
     assert composed("trainer: {learning_rate: 1.0}")[0].dump() == {"learning_rate": 1.0}
 
 
+def test_a_section_of_two_words_is_a_block_with_either_sign_between_them(plugin, install):
+    @section("two-words")
+    class Two:
+        two_words_rank: int = 8
+
+    index = install(plugin("ft-plugin-two-words", sections=[Two])).index
+    for block in ("two-words: {rank: 4}", "two_words: {rank: 4}"):
+        assert compose(parse_yaml(block, "a.yaml"), index)[0].dump() == {"two_words_rank": 4}
+
+
 def test_a_key_alone_and_in_a_block_is_an_error(composed):
     assert "set twice: alone and in a block" in problems_of(composed, "lora_rank: 4\nlora: {rank: 5}\n")[0]
 

@@ -157,6 +157,18 @@ class WrapsCollected:
         return (yield)
 
 
+class WrapsOne:
+    @hookimpl(wrapper=True)
+    def ftk_formatter(self, run, spec):
+        return (yield)
+
+
+class EarlyWithoutArguments:
+    @hookimpl
+    def ftk_prepare_process(self):
+        raise ValueError("no such device")
+
+
 class Hub:
     @hookimpl
     def ftk_locate_model(self, run, name):
@@ -281,6 +293,11 @@ def test_a_wrapper_around_a_collecting_hook_is_refused(run_of):
         run_of({"addon:w": WrapsCollected})
 
 
+def test_a_wrapper_around_a_hook_of_one_component_is_refused(run_of):
+    with pytest.raises(RunError, match="addon:w wraps ftk_formatter, which is called on one component alone"):
+        run_of({"addon:w": WrapsOne})
+
+
 def test_a_plugin_brings_a_hook_of_its_own(run_of):
     run = run_of({"addon:dora": Dora}, specs=[Specs])
     assert run.merged("ftk_lora_kwargs", into="LoraConfig", run=run) == {"use_dora": True}
@@ -312,6 +329,12 @@ def test_early_components_prepare_before_other_targets_are_imported(
     Run(resolve_plan(config, installed, "train", components=["accelerator:a", "accelerator:z"]))
     assert LOG == ["prepared before False"] and "late_target" in sys.modules
     del sys.modules["late_target"]
+
+
+def test_an_early_component_that_fails_is_named(run_of):
+    with pytest.raises(ValueError, match="no such device") as caught:
+        run_of({"accelerator:e": (EarlyWithoutArguments, {"early": True})})
+    assert caught.value.__notes__ == ["while accelerator:e ran ftk_prepare_process"]
 
 
 def test_a_target_that_cannot_be_imported_says_what_to_install(run_of, plugin, install, component):

@@ -65,6 +65,8 @@ def check_providers(manager: pluggy.PluginManager) -> None:
             raise RunError(
                 f"{' and '.join(providers)} both provide {name}", "a plan needs exactly one; unset one of them"
             )
+        if name in dispatched and wrappers:
+            raise RunError(f"{wrappers[0]} wraps {name}, which is called on one component alone and has no wrappers")
         if not caller.spec.opts["firstresult"] and wrappers:
             raise RunError(
                 f"{wrappers[0]} wraps {name}, whose results are collected; only one-provider hooks have wrappers"

@@ -96,9 +96,9 @@ def compose(
     """
     names: dict[str, set[str]] = {}
     for cls in index.sections():
-        names.setdefault(meta(cls).name, set()).update(f.name for f in dataclasses.fields(cls))
+        names.setdefault(meta(cls).name.replace("-", "_"), set()).update(f.name for f in dataclasses.fields(cls))
     for key, entry in index.catalog.keys.items():
-        names.setdefault(entry.dist.removeprefix("ft-plugin-"), set()).add(key)
+        names.setdefault(entry.dist.removeprefix("ft-plugin-").replace("-", "_"), set()).add(key)
     raw = expand_blocks(raw, names, {*index, *index.catalog.keys})
     problems: list[Problem] = []
     raw = translated(raw, index, aliases, problems)

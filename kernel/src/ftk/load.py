@@ -132,11 +132,13 @@ def expand_blocks(raw: Mapping[str, Raw], sections: Mapping[str, set[str]], keys
     out: dict[str, Raw] = {}
     problems = []
     for name, item in raw.items():
-        if name in keys or name not in sections or not isinstance(item.value, Mapping):
+        block = name.replace("-", "_")
+        if name in keys or block not in sections or not isinstance(item.value, Mapping):
             pairs = [(name, item)]
         else:
             pairs = [
-                (_member(name, str(sub), sections[name]), Raw(value, item.origin)) for sub, value in item.value.items()
+                (_member(block, str(sub), sections[block]), Raw(value, item.origin))
+                for sub, value in item.value.items()
             ]
         for key, value in pairs:
             if key in out:

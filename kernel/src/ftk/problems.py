@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,6 +38,15 @@ class Problem:
         return f"{where}{self.level}: {self.message}{hint}"
 
 
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Each problem once, by file and line."""
+
+    def place(p: Problem) -> tuple[str, int]:
+        return (p.origin.source, p.origin.line or 0) if p.origin else ("", 0)
+
+    return sorted(dict.fromkeys(problems), key=place)
+
+
 class FtkError(Exception):
     """An error whose text is all that the user needs; shown without a traceback."""
 
@@ -52,10 +62,7 @@ class ConfigError(FtkError):
     """The config or the plan cannot run. Carries every problem found, not the first. Exit code 2."""
 
     def __init__(self, problems: list[Problem]) -> None:
-        def place(p: Problem) -> tuple[str, int]:
-            return (p.origin.source, p.origin.line or 0) if p.origin else ("", 0)
-
-        self.problems = sorted(dict.fromkeys(problems), key=place)
+        self.problems = in_order(problems)
         super().__init__("\n".join(map(str, self.problems)))
 
     @classmethod

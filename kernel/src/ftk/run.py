@@ -66,14 +66,22 @@ class Run:
                     else f"reinstall {component.plugin}"
                 )
                 raise RunError(f"{component.id} ({component.plugin}) cannot be imported: {e}", hint) from e
-            if component.early and hasattr(objects[component.id], "ftk_prepare_process"):
-                objects[component.id].ftk_prepare_process(run=self)  # type: ignore[attr-defined]
+            if component.early:
+                self._prepare(component.id, objects[component.id])
         manager.register(Execute(), name="kernel")
         for component in self.plan.components:
             manager.register(objects[component.id], name=component.id)
         manager.check_pending()
         calls.check_providers(manager)
         return manager
+
+    def _prepare(self, component_id: str, early: object) -> None:
+        """Call the one hook that comes before the run's manager, on one component."""
+        manager = pluggy.PluginManager("ftk")
+        for spec in SPECS:
+            manager.add_hookspecs(spec)
+        manager.register(early, name=component_id)
+        calls.collect(manager, "ftk_prepare_process", run=self)
 
     # For hooks that plugins bring themselves.
 

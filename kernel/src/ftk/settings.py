@@ -18,12 +18,10 @@ class RunConfig:
     seed: int = 42
     """Seed of weights, data order and dropout."""
     do_train: bool | None = None
-    """Train. Unset means yes unless only ``do_eval`` or ``do_predict`` is asked for."""
+    """Train. Unset means yes unless only ``do_eval`` is asked for."""
     do_eval: bool = False
     """Evaluate, after training when there is any."""
-    do_predict: bool = False
-    """Write predictions for the evaluation set."""
 
     @property
     def trains(self) -> bool:
-        return self.do_train if self.do_train is not None else not (self.do_eval or self.do_predict)
+        return self.do_train if self.do_train is not None else not self.do_eval

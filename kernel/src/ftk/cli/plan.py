@@ -34,7 +34,7 @@ def print_plan(plan: Plan, *, json: bool = False) -> None:
         problems = [
             {"level": p.level, "message": p.message, "hint": p.hint, "at": str(p.origin or "")} for p in plan.problems
         ]
-        print_json(lock.describe(plan) | {"estimate": estimate, "problems": problems})
+        print_json(lock.describe(plan) | {"reasons": dict(plan.reasons), "estimate": estimate, "problems": problems})
         return
     show(plan.problems)
     reasons = dict(plan.reasons)

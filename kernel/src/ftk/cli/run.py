@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,9 +12,10 @@ import typer
 from .. import lock
 from ..contracts import Result
 from ..execute import start
+from ..run import Run
 from .options import ConfigArgument, Json, Overrides, Strict, print_json
 from .plan import print_plan
-from .session import open_plan, open_run, show
+from .session import open_plan, open_run
 
 
 def run(
@@ -25,7 +29,7 @@ def run(
     if dry_run:
         print_plan(open_plan(config, overrides, strict=strict), json=json)
         return
-    report(start(open_run(config, overrides, strict=strict)), json)
+    _run(open_run(config, overrides, strict=strict), json)
 
 
 def replay(
@@ -34,18 +38,22 @@ def replay(
     json: Json = False,
 ) -> None:
     """Run again what a run's plan.json records, into a new folder, and say what is different now."""
-    plan = open_plan(folder, overrides)
-    from pathlib import Path
-
+    words = list(overrides or ())
+    if "output_dir" not in {w.lstrip("-").partition("=")[0] for w in words}:
+        words.append(f"output_dir={Path(folder)}-replay")
+    run = open_run(folder, words)
     recorded = lock.read(Path(folder)) or {}
-    if "output_dir" not in {w.lstrip("-").partition("=")[0] for w in overrides or ()}:
-        overrides = [*(overrides or ()), f"output_dir={str(folder).rstrip('/')}-replay"]
-        plan = open_plan(folder, overrides)
-    for line in lock.differences(recorded, lock.describe(plan)):
+    for line in lock.differences(recorded, lock.describe(run.plan)):
         if not line.startswith("output_dir:"):
             typer.echo(f"different now: {line}", err=True)
-    show(plan.problems)
-    report(start(open_run(folder, overrides)), json)
+    _run(run, json)
+
+
+def _run(run: Run, as_json: bool) -> None:
+    # Libraries print what they like to stdout; ours holds the result only.
+    with contextlib.redirect_stdout(sys.stderr):
+        result = start(run)
+    report(result, as_json)
 
 
 def report(result: Result, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from ..discover import Installed, discover
 from ..kinds import Action
 from ..load import load_config, parse_overrides
 from ..plan import Plan, infer_action, resolve_plan
-from ..problems import ConfigError, Problem
+from ..problems import ConfigError, Problem, in_order
 from ..run import Run
 
 
@@ -56,7 +56,7 @@ def _as_error(problem: Problem) -> Problem:
 
 
 def show(problems: Iterable[Problem]) -> None:
-    for problem in problems:
+    for problem in in_order(problems):
         typer.echo(str(problem), err=True)
 
 

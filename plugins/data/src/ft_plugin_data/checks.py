@@ -36,10 +36,9 @@ def _presence(cfg: DataConfig, settings: RunConfig) -> Iterator[Problem]:
     if settings.trains and not cfg.dataset:
         hint = "name a file, a folder, hf:org/name, or a name of dataset_info.json"
         yield Problem("missing", "dataset is not set", hint, "dataset")
-    wants = next((key for key in ("do_eval", "do_predict") if getattr(settings, key)), None)
-    if wants and not cfg.eval_dataset and not cfg.val_size:
-        message = f"{wants} is set, but there is nothing to evaluate on"
-        yield Problem("error", message, "set eval_dataset, or val_size: 0.1", wants)
+    if settings.do_eval and not cfg.eval_dataset and not cfg.val_size:
+        message = "do_eval is set, but there is nothing to evaluate on"
+        yield Problem("error", message, "set eval_dataset, or val_size: 0.1", "do_eval")
 
 
 def _names(key: str, names: list[str] | None, cfg: DataConfig) -> Iterator[Problem]:
