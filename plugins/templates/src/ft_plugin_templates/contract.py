@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +91,11 @@ def check_masks(package: str, name: str) -> None:
         for answer, said in zip(answers, trained, strict=False):
             assert answer["content"].split("</think>")[-1].strip() in said, f"{name}, {title!r}: part of an answer"
             assert said.rstrip().endswith(tuple(template.stop)), f"{name}, {title!r}: its end carries no loss"
+        # A control token may spell one of the short texts of the battery.
+        said = re.sub("|".join(map(re.escape, template.stop)), "", "\n".join(trained))
         for message in messages:
             if message["role"] != "assistant" and message["content"].strip():
-                assert not any(message["content"].strip() in said for said in trained), f"{name}, {title!r}: a prompt"
+                assert message["content"].strip() not in said, f"{name}, {title!r}: a prompt"
 
 
 def check_prompts(package: str, name: str) -> None:
