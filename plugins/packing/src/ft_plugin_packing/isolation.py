@@ -18,7 +18,7 @@ from torch import nn
 from transformers.masking_utils import create_masks_for_generate
 
 STATEFUL = re.compile(
-    r"(GatedDeltaNet|DeltaAttention|LightningAttention|LinearAttention|ShortConv|Mamba2?Mixer|MambaLayer"
+    r"(GatedDeltaNet|DeltaAttention|LightningAttention|TextLinearAttention|ShortConv|Mamba2?Mixer|MambaLayer"
     r"|(Bamba|FalconH1)Mixer|RecurrentBlock)$"
 )
 """Names of transformers' classes that pass a convolution's or a recurrence's state along a row."""

@@ -8,7 +8,6 @@ from ftk.aliases import Alias
 from ftk.component import Component
 from ftk.markers import hookimpl
 from ftk.problems import Problem
-from ftk.settings import RunConfig
 
 from .config import PackingConfig
 
@@ -51,15 +50,16 @@ def ftk_select(config: Config) -> list[str]:
 
 @hookimpl
 def ftk_check(plan: Plan) -> list[Problem]:
-    packing, stage = plan.config[PackingConfig], plan.config[RunConfig].stage
+    packing = plan.config[PackingConfig]
     problems = []
     if packing.packing is False and packing.neat_packing:
         message = "packing: false and neat_packing: true contradict each other"
         problems.append(Problem("error", message, "keep one of the two", "neat_packing"))
     if packing.packing_mode == "isolated":
         return problems
-    if stage != "pt":
-        message = f"packing_mode: 'concatenated' lets documents see each other, which 'stage: {stage}' must not"
+    if "stage:pt" not in plan and plan.action == "train":
+        stages = " and ".join(c.name for c in plan.of_kind("stage"))
+        message = f"packing_mode: 'concatenated' lets documents see each other, which stage {stages!r} must not"
         problems.append(Problem("error", message, "unset packing_mode", "packing_mode"))
     if packing.neat_packing:
         message = "neat_packing isolates documents, and packing_mode: 'concatenated' does not"

@@ -72,6 +72,8 @@ class Concatenated(Dataset):
         return blocks_of(int(self.starts[-1]), self.block)
 
     def __getitem__(self, index: int) -> Row:
+        if index >= len(self):
+            raise IndexError(index)
         start, stop = span(index, self.block)
         first = int(np.searchsorted(self.starts, start, "right")) - 1
         last = int(np.searchsorted(self.starts, stop, "left"))
@@ -119,7 +121,7 @@ def fitted(lengths: np.ndarray, capacity: int) -> Bins:
     try:
         return best_fit(lengths, capacity)
     except ValueError as e:
-        raise RunError(f"packing: {e}, which cutoff_len says", "encode the data with the same cutoff_len") from None
+        raise RunError(f"packing: {e} tokens", "encode the data with the same cutoff_len") from None
 
 
 def measured(rows: datasets.Dataset) -> tuple[np.ndarray, np.ndarray]:
