@@ -40,7 +40,7 @@ HINTS = {
     "qlora_hqq": {"ft-plugin-quantize"},
     "rslora": {"ft-plugin-rslora"},
     "unsloth": {"ft-plugin-unsloth"},
-    "vision": {"ft-plugin-templates-qwen", "ft-plugin-vision"},
+    "vision": {"ft-plugin-vision"},
 }
 """The plugins that a file needs and that this repository does not have yet. A file that is not here is accepted."""
 

@@ -16,6 +16,7 @@ from ftk_sdk.testing import make_plan, make_run
 
 ELSEWHERE = {
     "output_dir", "seed", "do_train", "do_eval",  # the kernel
+    "do_predict",
     "deepspeed", "fsdp", "fsdp_config", "neftune_noise_alpha", "use_liger_kernel", "liger_kernel_config",
     "sortish_sampler", "predict_with_generate", "generation_max_length", "generation_num_beams", "generation_config",
 }  # fmt: skip
