@@ -1,0 +1,1 @@
+"""Chat templates of Ministral, Mistral Small and Pixtral."""
