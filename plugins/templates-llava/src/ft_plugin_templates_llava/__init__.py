@@ -1,0 +1,1 @@
+"""Chat templates of LLaVA, LLaVA-NeXT and Video-LLaVA."""
