@@ -1,0 +1,1 @@
+"""Chat templates of InternLM, InternVL and Intern-S1."""
