@@ -1,0 +1,1 @@
+"""Chat templates of MiniCPM, MiniCPM-V and MiniCPM-o."""
