@@ -1,0 +1,1 @@
+"""Chat templates of Phi-3 and Phi-4."""
