@@ -1,0 +1,1 @@
+"""Chat templates of Granite 3, 4 and Granite Vision."""
