@@ -1,0 +1,1 @@
+"""Chat templates of smaller families, from Alpaca to Yuan."""
