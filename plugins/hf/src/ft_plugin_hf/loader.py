@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from ftk.run import Run
+
+# Where bitsandbytes is installed, importing peft makes it say that a kernel which no run here uses is absent.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 class HfLoader:
