@@ -1,23 +1,23 @@
-"""The pack: the contract of packs, golden files, and the vendor's own template where it is at hand (README.md)."""
+"""The pack: the contract of packs, golden files, and vendors' own templates where they are at hand."""
 
-import hashlib
-import os
 from pathlib import Path
 
 import pytest
-from transformers.utils.chat_template_utils import render_jinja_template
 
 import ft_plugin_templates_ernie.plugin as plugin
-from ft_plugin_templates.battery import BATTERY
 from ft_plugin_templates.contract import CHECKS, check_golden, tokenizer_for
 from ft_plugin_templates.engine import ChatTemplate
-from ft_plugin_templates.messages import normal_messages
+from ft_plugin_templates.originals import count_alike, find_originals
 from ft_plugin_templates.pack import names, read
-from ftk.problems import RowError
 from ftk_sdk.contracts import PluginContract
 
 PACKAGE = plugin.__package__
-ORIGINAL = Path(os.environ.get("FTK_CONFORMANCE_DIR", "/nonexistent")) / "ernie-4.5.jinja"
+
+# template, original, in what it is one, conversations of the battery that both write alike
+ORIGINALS = [
+    # transformers: convert_ernie4_5_tokenizer.py
+    ("ernie_nothink", "471fb571976770318fe6f27749e37940be8d29c0a7770558140f141f5906f2a2", dict(), 16),
+]
 
 
 class TestPlugin(PluginContract):
@@ -35,30 +35,16 @@ def test_a_template_keeps_the_contract(name, check):
     check(PACKAGE, name)
 
 
-@pytest.mark.skipif(not ORIGINAL.exists(), reason="FTK_CONFORMANCE_DIR has no ernie-4.5.jinja")
-def test_ernie_nothink_writes_what_the_original_writes():
-    facts = read(PACKAGE, "ernie_nothink")
-    jinja = ORIGINAL.read_text("utf-8")
-    assert hashlib.sha256(jinja.encode()).hexdigest() in facts.originals
-    tokenizer = tokenizer_for(facts)
-    ours = ChatTemplate(facts, tokenizer)
-    compared = 0
-    for title, (messages, tools) in BATTERY.items():
-        for turns, prompt in ((messages, False), (messages[:-1] or messages, True)):
-            try:
-                text = ours.render(turns, tools=tools, generation_prompt=prompt)
-            except RowError:
-                break
-            theirs, _ = render_jinja_template(
-                [normal_messages(turns)],
-                chat_template=jinja,
-                add_generation_prompt=prompt,
-                **tokenizer.special_tokens_map,
-            )
-            assert text == theirs[0], title
-        else:
-            compared += 1
-    assert compared == 16
+@pytest.mark.parametrize(("name", "digest", "options", "number"), ORIGINALS)
+def test_a_template_writes_what_the_original_writes(name, digest, options, number):
+    if digest not in find_originals():
+        pytest.skip("the original is not at hand")
+    assert count_alike(PACKAGE, name, find_originals()[digest], **options) == number
+
+
+def test_what_a_file_calls_an_original_is_compared_with():
+    compared = {(name, digest) for name, digest, *_ in ORIGINALS}
+    assert {(name, digest) for name in names(PACKAGE) for digest in read(PACKAGE, name).originals} <= compared
 
 
 @pytest.mark.parametrize("name", ["ernie", "ernie_vl"])

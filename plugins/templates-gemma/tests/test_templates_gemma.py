@@ -1,8 +1,5 @@
-"""The pack: the contract of packs, golden files, and the vendor's own templates where they are at hand (README.md)."""
+"""The pack: the contract of packs, golden files, and the vendor's own templates where they are at hand."""
 
-import hashlib
-import importlib.util
-import os
 from pathlib import Path
 
 import pytest
@@ -13,12 +10,12 @@ from ft_plugin_templates.battery import BATTERY
 from ft_plugin_templates.contract import CHECKS, check_golden, tokenizer_for
 from ft_plugin_templates.engine import ChatTemplate
 from ft_plugin_templates.messages import normal_messages
+from ft_plugin_templates.originals import find_originals
 from ft_plugin_templates.pack import names, read
 from ftk.problems import RowError
 from ftk_sdk.contracts import PluginContract
 
 PACKAGE = plugin.__package__
-FOLDER = Path(os.environ.get("FTK_CONFORMANCE_DIR", "/nonexistent"))
 
 
 class TestPlugin(PluginContract):
@@ -58,14 +55,10 @@ DEEP = (
 )
 
 
-def original(where):
-    if not where.startswith("trl:"):
-        if not (FOLDER / f"{where}.jinja").exists():
-            pytest.skip("FTK_CONFORMANCE_DIR has no such template")
-        return (FOLDER / f"{where}.jinja").read_text("utf-8")
-    if (spec := importlib.util.find_spec("trl")) is None:
-        pytest.skip("trl is not installed")
-    return (Path(spec.origin).parent / "chat_templates" / f"{where.removeprefix('trl:')}.jinja").read_text("utf-8")
+def original(digest):
+    if digest not in find_originals():
+        pytest.skip("the original is not at hand")
+    return find_originals()[digest]
 
 
 def renders_alike(name, jinja, *, thinks):
@@ -102,14 +95,19 @@ def renders_alike(name, jinja, *, thinks):
     return compared
 
 
+# template, original, conversations that both write alike
+ORIGINALS = [
+    # trl 1.16 gemma4_v5.jinja, gemma-4-E2B-it
+    ("gemma4n", "0a2c8073c878ab1da004bee933a998606537bbb62016310352c7285c3f01c5b5", 26),
+    # llama.cpp: google-gemma-4-31B-it
+    ("gemma4", "85a08664d16d8f3be4416c92427b3ac10df1024ac566cc0b4bc3bab409393f98", 25),
+]
+
+
 @pytest.mark.parametrize("thinks", [True, False])
-@pytest.mark.parametrize(
-    ("name", "where", "number"), [("gemma4n", "trl:gemma4_v5", 26), ("gemma4", "gemma-4-31b-it", 25)]
-)
-def test_a_template_writes_what_the_original_writes(name, where, number, thinks):
-    jinja = original(where)
-    assert hashlib.sha256(jinja.encode()).hexdigest() in read(PACKAGE, name).originals
-    assert renders_alike(name, jinja, thinks=thinks) == number
+@pytest.mark.parametrize(("name", "digest", "number"), ORIGINALS)
+def test_a_template_writes_what_the_original_writes(name, digest, number, thinks):
+    assert renders_alike(name, original(digest), thinks=thinks) == number
 
 
 def test_gemma_3n_and_paligemma_chat_write_what_gemma_writes():
@@ -127,3 +125,8 @@ def test_a_call_ends_where_its_result_begins():
         '<|tool_call>call:get-weather{city:<|"|>Oslo<|"|>,days:2}<tool_call|><|tool_response>'
         "That is cold\n<channel|>It is freezing.<turn|>\n"
     )
+
+
+def test_what_a_file_calls_an_original_is_compared_with():
+    compared = {(name, digest) for name, digest, *_ in ORIGINALS}
+    assert {(name, digest) for name in names(PACKAGE) for digest in read(PACKAGE, name).originals} <= compared

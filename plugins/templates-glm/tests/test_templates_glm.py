@@ -1,9 +1,6 @@
-"""The pack: the contract of packs, golden files, and the vendor's own templates where they are at hand (README.md)."""
+"""The pack: the contract of packs, golden files, and the vendor's own templates where they are at hand."""
 
-import hashlib
-import importlib.util
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -14,12 +11,12 @@ from ft_plugin_templates.battery import BATTERY
 from ft_plugin_templates.contract import CHECKS, check_golden, tokenizer_for
 from ft_plugin_templates.engine import ChatTemplate
 from ft_plugin_templates.messages import normal_messages
+from ft_plugin_templates.originals import find_originals
 from ft_plugin_templates.pack import names, read
 from ftk.problems import RowError
 from ftk_sdk.contracts import PluginContract
 
 PACKAGE = plugin.__package__
-FOLDER = Path(os.environ.get("FTK_CONFORMANCE_DIR", "/nonexistent"))
 
 
 class TestPlugin(PluginContract):
@@ -37,14 +34,10 @@ def test_a_template_keeps_the_contract(name, check):
     check(PACKAGE, name)
 
 
-def original(where):
-    if not where.startswith("trl:"):
-        if not (FOLDER / f"{where}.jinja").exists():
-            pytest.skip("FTK_CONFORMANCE_DIR has no such template")
-        return (FOLDER / f"{where}.jinja").read_text("utf-8")
-    if (spec := importlib.util.find_spec("trl")) is None:
-        pytest.skip("trl is not installed")
-    return (Path(spec.origin).parent / "chat_templates" / f"{where.removeprefix('trl:')}.jinja").read_text("utf-8")
+def original(digest):
+    if digest not in find_originals():
+        pytest.skip("the original is not at hand")
+    return find_originals()[digest]
 
 
 def as_glm4_takes_it(messages, tools):
@@ -106,30 +99,33 @@ def renders_alike(name, jinja, *, as_history, **settings):
 
 # template, its original, whether whole conversations are compared as history, how many both render
 ORIGINALS = [
-    ("glm4_moe", "trl:glm4moe", False, 25),
-    ("glm4_moe", "glm-4.6", False, 25),
-    ("glm4_7", "glm-4.7-flash", True, 25),
-    ("glm4", "glm-4-9b-chat", False, 18),
-    ("chatglm3", "chatglm3", False, 11),
+    # trl 1.16 glm4moe.jinja
+    ("glm4_moe", "44f815868bf02fa458dd2f741a338046f4bf45f398eb6d067766726b9d96cce3", False, 25),
+    # llama.cpp: GLM-4.6
+    ("glm4_moe", "f777778f775abe19c0f4bd576078d20a51ba8472139bde6852ea4490ec07398b", False, 25),
+    # llama.cpp: GLM-4.7-Flash
+    ("glm4_7", "d63ad536c3c81880043e22ec7fd08db42b4d8fb7c89c7138bc562bfa25281375", True, 25),
+    # ollama-utils: glm4:9b
+    ("glm4", "27288f957f8364c990a2ce13bf5f8bf86921c4bce467ce698c76dcc69466d821", False, 18),
+    # llama.cpp's tests: ChatGLM3
+    ("chatglm3", "e4496f930bf7b7bc7e7cf8232e90fd43ab4a9d8eb9c77f6ec98f5beb5c5cbeaa", False, 11),
 ]
 
 
-@pytest.mark.parametrize(("name", "where", "as_history", "number"), ORIGINALS)
-def test_a_template_writes_what_the_original_writes(name, where, as_history, number):
-    jinja = original(where)
-    assert hashlib.sha256(jinja.encode()).hexdigest() in read(PACKAGE, name).originals
-    assert renders_alike(name, jinja, as_history=as_history) == number
+@pytest.mark.parametrize(("name", "digest", "as_history", "number"), ORIGINALS)
+def test_a_template_writes_what_the_original_writes(name, digest, as_history, number):
+    assert renders_alike(name, original(digest), as_history=as_history) == number
 
 
 @pytest.mark.parametrize(
-    ("name", "where", "settings"),
+    ("name", "digest", "settings"),
     [
-        ("glm4_moe", "trl:glm4moe", {"enable_thinking": False}),
-        ("glm4_7", "glm-4.7-flash", {"enable_thinking": False}),
+        ("glm4_moe", "44f815868bf02fa458dd2f741a338046f4bf45f398eb6d067766726b9d96cce3", {"enable_thinking": False}),
+        ("glm4_7", "d63ad536c3c81880043e22ec7fd08db42b4d8fb7c89c7138bc562bfa25281375", {"enable_thinking": False}),
     ],
 )
-def test_thinking_is_refused_as_the_original_does(name, where, settings):
-    assert renders_alike(name, original(where), as_history=name == "glm4_7", **settings) == 25
+def test_thinking_is_refused_as_the_original_does(name, digest, settings):
+    assert renders_alike(name, original(digest), as_history=name == "glm4_7", **settings) == 25
 
 
 @pytest.mark.parametrize("name", [name for name in names(PACKAGE) if name != "chatglm3"])
@@ -141,3 +137,8 @@ def test_a_call_ends_with_the_marker_of_its_results(name):
     trained = tokenizer.decode([i for i, weight in zip(row.input_ids, row.weights, strict=True) if weight])
     assert trained.endswith("<|observation|>")
     assert "get-weather" in trained
+
+
+def test_what_a_file_calls_an_original_is_compared_with():
+    compared = {(name, digest) for name, digest, *_ in ORIGINALS}
+    assert {(name, digest) for name in names(PACKAGE) for digest in read(PACKAGE, name).originals} <= compared

@@ -1,22 +1,23 @@
-"""The pack: the contract of packs, golden files, and the vendor's own template where it is at hand (README.md)."""
+"""The pack: the contract of packs, golden files, and vendors' own templates where they are at hand."""
 
-import hashlib
-import os
 from pathlib import Path
 
 import pytest
-from transformers.utils.chat_template_utils import render_jinja_template
 
 import ft_plugin_templates_mimo.plugin as plugin
-from ft_plugin_templates.battery import BATTERY
 from ft_plugin_templates.contract import CHECKS, check_golden, tokenizer_for
 from ft_plugin_templates.engine import ChatTemplate
-from ft_plugin_templates.messages import normal_messages
+from ft_plugin_templates.originals import count_alike, find_originals
 from ft_plugin_templates.pack import names, read
 from ftk_sdk.contracts import PluginContract
 
 PACKAGE = plugin.__package__
-ORIGINAL = Path(os.environ.get("FTK_CONFORMANCE_DIR", "/nonexistent")) / "mimo-vl.jinja"
+
+# template, original, in what it is one, conversations of the battery that both write alike
+ORIGINALS = [
+    # llama.cpp: MiMo-VL
+    ("mimo_vl", "10490379c20af484107413cc5fd93f6e587d0cb4364a183a89ab68849406b80d", dict(), 23),
+]
 
 
 class TestPlugin(PluginContract):
@@ -34,24 +35,16 @@ def test_a_template_keeps_the_contract(name, check):
     check(PACKAGE, name)
 
 
-@pytest.mark.skipif(not ORIGINAL.exists(), reason="FTK_CONFORMANCE_DIR has no mimo-vl.jinja")
-@pytest.mark.parametrize("title", [t for t, (m, _) in BATTERY.items() if not any("reasoning_content" in x for x in m)])
-def test_mimo_vl_writes_what_the_original_writes(title):
-    facts = read(PACKAGE, "mimo_vl")
-    jinja = ORIGINAL.read_text("utf-8")
-    assert hashlib.sha256(jinja.encode()).hexdigest() in facts.originals
-    tokenizer = tokenizer_for(facts)
-    messages, tools = BATTERY[title]
-    for turns, prompt in ((messages, False), (messages[:-1] or messages, True)):
-        text = ChatTemplate(facts, tokenizer).render(turns, tools=tools, generation_prompt=prompt)
-        theirs, _ = render_jinja_template(
-            [normal_messages(turns)],
-            tools=tools or None,
-            chat_template=jinja,
-            add_generation_prompt=prompt,
-            **tokenizer.special_tokens_map,
-        )
-        assert text == theirs[0]
+@pytest.mark.parametrize(("name", "digest", "options", "number"), ORIGINALS)
+def test_a_template_writes_what_the_original_writes(name, digest, options, number):
+    if digest not in find_originals():
+        pytest.skip("the original is not at hand")
+    assert count_alike(PACKAGE, name, find_originals()[digest], **options) == number
+
+
+def test_what_a_file_calls_an_original_is_compared_with():
+    compared = {(name, digest) for name, digest, *_ in ORIGINALS}
+    assert {(name, digest) for name in names(PACKAGE) for digest in read(PACKAGE, name).originals} <= compared
 
 
 @pytest.mark.parametrize(
