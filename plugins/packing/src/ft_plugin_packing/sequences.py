@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from ft_plugin_trainer.targets import IGNORE
 from ftk.problems import RunError
 
-from .bins import Bins, best_fit
+from .bins import Bins, fill
 
 LENGTHS = "document_lengths"
 """Column of a packed row: the numbers of tokens of its documents, in order."""
@@ -119,7 +119,7 @@ def packed(rows: Any, capacity: int, *, isolated: bool, window: int, seed: int) 
 
 def fitted(lengths: np.ndarray, capacity: int) -> Bins:
     try:
-        return best_fit(lengths, capacity)
+        return fill(lengths, capacity)
     except ValueError as e:
         raise RunError(f"packing: {e} tokens", "encode the data with the same cutoff_len") from None
 
