@@ -60,6 +60,8 @@ def linear_logprobs(
     dtype = hidden_NH.dtype
     if torch.is_autocast_enabled(hidden_NH.device.type) and dtype != torch.float64:
         dtype = torch.get_autocast_dtype(hidden_NH.device.type)
+    if not torch.is_grad_enabled():
+        weight_VH, bias_V = weight_VH.detach(), None if bias_V is None else bias_V.detach()
     rows = max(1, chunk_elements // weight_VH.shape[0])
     return _LinearLogprobs.apply(hidden_NH, weight_VH, bias_V, targets_N, shape, label_smoothing, rows, dtype)
 
@@ -86,7 +88,7 @@ class _LinearLogprobs(torch.autograd.Function):
                     z_nV, targets_N[part], shape, smoothing, slope=ctx.for_hidden or trained_head
                 )
                 if ctx.for_hidden:
-                    jacobian_NH[part] = (slope_nV.to(dtype) @ w_VH).to(hidden_NH.dtype)
+                    jacobian_NH[part] = slope_nV.to(dtype) @ w_VH
                 if trained_head and len(hidden_NH) <= rows:
                     slope_NV = slope_nV.to(dtype)
         ctx.save_for_backward(hidden_NH, weight_VH, bias_V, targets_N, jacobian_NH, slope_NV)
@@ -98,7 +100,7 @@ class _LinearLogprobs(torch.autograd.Function):
         hidden_NH, weight_VH, bias_V, targets_N, jacobian_NH, slope_NV = ctx.saved_tensors
         grad_hidden = grad_weight = grad_bias = None
         if ctx.for_hidden:
-            grad_hidden = jacobian_NH * grad_N[:, None].to(jacobian_NH.dtype)
+            grad_hidden = jacobian_NH * -grad_N[:, None].to(jacobian_NH.dtype)
         if ctx.for_weight or ctx.for_bias:
             slopes = (
                 [(slice(None), slope_NV)]
@@ -109,7 +111,7 @@ class _LinearLogprobs(torch.autograd.Function):
             grad_weight = torch.zeros_like(weight_VH, dtype=sums) if ctx.for_weight else None
             grad_bias = torch.zeros_like(bias_V, dtype=sums) if ctx.for_bias else None
             for part, slope_nV in slopes:
-                slope_nV = slope_nV * grad_N[part, None].to(slope_nV.dtype)
+                slope_nV = slope_nV * -grad_N[part, None].to(slope_nV.dtype)
                 if ctx.for_weight:
                     grad_weight.add_(slope_nV.mT @ hidden_NH[part].to(slope_nV.dtype))
                 if ctx.for_bias:
@@ -129,26 +131,26 @@ def _slopes(ctx, hidden_NH, weight_VH, bias_V, targets_N) -> Iterator[tuple[slic
 
 
 def _value_and_slope(z_nV, targets_n, shape: LogitShape, smoothing: float, *, slope: bool):
-    """log p of targets, and its derivative by ``z``: ``q - p``, times that of ``shape``. Overwrites ``z``."""
+    """log p of targets, and minus its derivative by ``z``: ``p - q``, times that of ``shape``. May overwrite ``z``."""
     z_nV = z_nV.to(exact_dtype(z_nV.dtype))
     if shape.scale != 1.0:
-        z_nV = z_nV.mul_(shape.scale)
+        z_nV.mul_(shape.scale)
     tanh_slope_nV = None
     if shape.cap is not None:
-        z_nV = z_nV.div_(shape.cap).tanh_()
+        z_nV.div_(shape.cap).tanh_()
         tanh_slope_nV = 1 - z_nV.square() if slope else None
-        z_nV = z_nV.mul_(shape.cap)
-    lse_n = torch.logsumexp(z_nV, -1)
+        z_nV.mul_(shape.cap)
+    logp_nV = torch.log_softmax(z_nV, -1)  # one pass over memory, where logsumexp and its kin take several
     index_n1 = targets_n[:, None]
-    value_n = (1 - smoothing) * z_nV.gather(-1, index_n1).squeeze(-1) - lse_n
+    value_n = (1 - smoothing) * logp_nV.gather(-1, index_n1).squeeze(-1)
     if smoothing:
-        value_n = value_n + smoothing * z_nV.mean(-1)
+        value_n = value_n + smoothing * logp_nV.mean(-1)
     if not slope:
         return value_n, None
-    slope_nV = z_nV.sub_(lse_n[:, None]).exp_().neg_()
-    slope_nV.scatter_add_(-1, index_n1, torch.full_like(index_n1, 1 - smoothing, dtype=slope_nV.dtype))
+    slope_nV = logp_nV.exp_()
+    slope_nV.scatter_add_(-1, index_n1, torch.full_like(index_n1, smoothing - 1, dtype=slope_nV.dtype))
     if smoothing:
-        slope_nV.add_(smoothing / slope_nV.shape[-1])
+        slope_nV.sub_(smoothing / slope_nV.shape[-1])
     if tanh_slope_nV is not None:
         slope_nV.mul_(tanh_slope_nV)
     if shape.scale != 1.0:

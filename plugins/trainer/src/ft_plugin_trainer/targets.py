@@ -68,7 +68,7 @@ class TargetLogprobs:
             if shape is None:
                 return (hidden_NH[None],)
             scores.append(self._score(module, hidden_NH, targets_N, shape, predict))
-            return (args[0][:1, -1:],)  # the model's code behind the head wants logits of something
+            return (args[0][:1, :0],)  # the head still runs, on nothing: the model's code behind it wants logits
 
         with _hooked(head, at_head):
             outputs = model(**inputs)

@@ -46,6 +46,8 @@ class FtkTrainer(WholeCheckpoints):
         self._log_sums: Sums = {}
         self._eval_sums: Sums = {}
         self._trained_tokens = 0
+        if parts.template is not None and parts.template.jinja:
+            parts.tokenizer.chat_template = parts.template.jinja  # saved beside the weights that it trained
         wanted = dict(parts.args)
         if not run.config[TrainerConfig].pure_bf16 and (autocast := train_in_float32(parts.model, wanted)):
             run.logger.info("trained weights are in float32, frozen ones are not: computing as with %s: true", autocast)
