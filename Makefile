@@ -5,7 +5,7 @@ PACKAGES := kernel sdk $(wildcard plugins/*) $(wildcard contrib/*)
 READY := $(VENV)/.ready
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup quickstart test lint conformance benchmark clean
+.PHONY: setup quickstart test lint clean
 
 setup: $(READY)
 
