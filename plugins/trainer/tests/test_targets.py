@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PromptTuningConfig, get_peft_model
 from transformers import (
     CohereConfig,
     CohereForCausalLM,
@@ -10,8 +10,12 @@ from transformers import (
     Gemma2ForCausalLM,
     GraniteConfig,
     GraniteForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
 )
 
+from ft_plugin_trainer.logprobs import gather_logprobs
+from ft_plugin_trainer.objective import NextToken
 from ft_plugin_trainer.targets import IGNORE, TargetLogprobs, sum_by_row
 from ftk_sdk.tiny import tiny_llama
 
@@ -123,6 +127,30 @@ def test_a_model_that_does_more_with_its_logits_is_computed_through_its_own_forw
     inputs, targets_BT = batch()
     expected_N, _ = from_full_logits(model, inputs, targets_BT, 0.0)
     torch.testing.assert_close(TargetLogprobs()(model, inputs, targets_BT).logprobs_N, expected_N, rtol=0, atol=1e-9)
+
+
+def test_virtual_tokens_of_an_adapter_are_no_positions_of_the_batch():
+    model = get_peft_model(tiny_llama(vocab_size=V), PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4))
+    model.double().eval()
+    inputs, targets_BT = batch()
+    mask_BT = targets_BT != IGNORE
+    logits_NV = model(**inputs).logits[:, 4:][mask_BT]
+    scores = TargetLogprobs()(model, inputs, targets_BT)
+    torch.testing.assert_close(scores.logprobs_N, gather_logprobs(logits_NV, targets_BT[mask_BT]), rtol=0, atol=1e-9)
+
+
+def test_the_load_of_experts_is_balanced_as_the_model_asks_but_not_in_evaluation():
+    sizes = {"num_local_experts": 4, "num_experts_per_tok": 2}
+    config = MixtralConfig(**SMALL, **sizes, output_router_logits=True, router_aux_loss_coef=0.3)
+    model = MixtralForCausalLM(config)  # its grouped product has no float64
+    inputs, labels = batch()[0], batch()[1]
+    objective = NextToken()
+    total, count = objective.sums(model.train(), inputs | {"labels": labels})["loss"]
+    out = model(**inputs, labels=labels)
+    torch.testing.assert_close(total / count, out.loss, rtol=0, atol=1e-5)
+    assert out.aux_loss > 0
+    total, _ = objective.sums(model.eval(), inputs | {"labels": labels})["loss"]
+    torch.testing.assert_close(total / count, out.loss - 0.3 * out.aux_loss, rtol=0, atol=1e-5)
 
 
 def test_a_model_that_does_not_call_its_head_is_computed_from_its_logits():

@@ -95,7 +95,7 @@ class WholeCheckpoints(transformers.Trainer):
     def _together(self, finish: Any, staging: Path) -> None:
         """Run ``finish`` once for each file system with a staging folder, when every process has written there."""
         self.accelerator.wait_for_everyone()
-        if self.is_world_process_zero():
+        if self.is_world_process_zero() and staging.exists():
             finish()
         self.accelerator.wait_for_everyone()
         if self.is_local_process_zero() and staging.exists():

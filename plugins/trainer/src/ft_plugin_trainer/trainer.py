@@ -168,7 +168,7 @@ class FtkTrainer(WholeCheckpoints):
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         norm = super()._get_grad_norm(model, grad_norm)
-        if self.accelerator.scaler is None:  # which skips such steps itself
+        if getattr(self.accelerator, "scaler", None) is None:  # which skips such steps itself
             self._require_finite("gradient", norm)
         return norm
 
