@@ -6,6 +6,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
+from transformers import AttentionInterface, AttentionMaskInterface
 
 from ft_plugin_packing.collate import PackedCollator
 from ft_plugin_packing.isolation import Isolation, boundaries
@@ -145,6 +146,49 @@ def test_flash_attention_gets_the_boundaries_of_all_rows_end_to_end():
     found = boundaries(batch["position_ids"])
     assert found["cu_seq_lens_q"].tolist() == [0, 9, 10, 24, 30, 33, 50, 60]
     assert found["cu_seq_lens_q"].dtype == torch.int32 and found["max_length_k"] == 17
+
+
+def test_rows_of_several_documents_are_isolated_by_boundaries_alone():
+    """With an attention that takes no mask, as flash attention does, but computes on a CPU."""
+    told = []
+
+    def attend(module, query, key, value, mask, scaling, cu_seq_lens_q=None, max_length_q=None, **kwargs):
+        assert mask is None
+        told.append((cu_seq_lens_q.tolist(), max_length_q))
+        groups = query.shape[1] // key.shape[1]
+        flat = (x.transpose(1, 2).flatten(0, 1) for x in (query, key, value))
+        parts = zip(*(x.tensor_split(cu_seq_lens_q[1:-1].long()) for x in flat), strict=True)
+        out = [
+            nn.functional.scaled_dot_product_attention(
+                q.transpose(0, 1),
+                k.transpose(0, 1).repeat_interleave(groups, 0),
+                v.transpose(0, 1).repeat_interleave(groups, 0),
+                is_causal=True,
+                scale=scaling,
+            ).transpose(0, 1)
+            for q, k, v in parts
+        ]
+        return torch.cat(out).unflatten(0, (len(query), -1)), None
+
+    AttentionInterface.register("flashy", attend)
+    AttentionMaskInterface.register("flashy", lambda *args, **kwargs: None)
+    model, plain = tiny_llama().eval(), tiny_llama().eval()
+    model.config._attn_implementation = "flashy"
+    Isolation(model)
+    batch = COLLATE([joined(row) for row in documents()])
+    logits = model(input_ids=batch["input_ids"], position_ids=batch["position_ids"]).logits
+    expected = plain(input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False).logits
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5)
+    assert told[0] == ([0, 9, 10, 24, 30, 33, 50, 60], 17)
+
+
+def test_another_model_is_isolated_as_the_proved_one_is():
+    policy, isolation = proved(tiny("GptOss").eval())
+    reference = tiny("GptOss").eval()
+    Isolation(reference, like=isolation)
+    batch = COLLATE([joined(row) for row in documents()])
+    inputs = {"input_ids": batch["input_ids"], "position_ids": batch["position_ids"]}
+    assert torch.equal(reference(**inputs).logits, policy(**inputs).logits)
 
 
 def test_a_model_in_bfloat16_is_not_refused():

@@ -120,6 +120,19 @@ def test_evaluation_data_stays_as_it_is(keys):
     assert "attention_mask" in encoder.collate([rows[0], rows[1]])
 
 
+def test_a_reference_model_is_isolated_too(keys):
+    run = make_run({**keys, "packing": True})
+    policy = run.adapt_model(run.load_model())
+    reference = run.load_model("reference")
+    ids = torch.arange(24).view(2, 12) + 30
+    positions = torch.arange(12).remainder(5).expand(2, 12)
+    batch = {"input_ids": ids, "position_ids": positions}
+    changed = {**batch, "input_ids": torch.where(torch.arange(12) < 5, ids + 1, ids)}
+    for model in (policy.eval(), reference.eval()):
+        one, other = model(**batch).logits, model(**changed).logits
+        assert torch.equal(one[:, 5:], other[:, 5:]) and not torch.equal(one[:, :5], other[:, :5])
+
+
 def test_packed_runs_resume_as_if_never_stopped(keys, tmp_path):
     more = {"packing": True, "per_device_train_batch_size": 1, "save_strategy": "steps", "save_steps": 2}
     straight = {**keys, **more, "output_dir": str(tmp_path / "straight"), "save_only_model": False}

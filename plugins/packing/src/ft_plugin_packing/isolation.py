@@ -26,14 +26,18 @@ VARLEN = ("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "seq
 
 
 class Isolation:
-    """Prepares each packed batch on its way into the model it is made for."""
+    """Prepares each packed batch on its way into the model it is made for.
 
-    def __init__(self, model: nn.Module) -> None:
+    like  another model's, which has been proved: what that one needed, this one gets
+    """
+
+    def __init__(self, model: nn.Module, *, like: Isolation | None = None) -> None:
         self.flash = "flash" in (getattr(model.config.get_text_config(), "_attn_implementation", None) or "")
         self.documents: Documents | None = None
         """Of the last batch: the backward pass, which may compute layers again, comes before the next one."""
         self.makes_masks = False
         """Hand the model finished masks, as ``generate`` does. Not every model takes them."""
+        self.like = like or self
         self.model = model.get_base_model() if hasattr(model, "get_base_model") else model
         self.stateful = [name for name, m in model.named_modules() if STATEFUL.search(type(m).__name__)]
         for name in self.stateful:
@@ -47,7 +51,7 @@ class Isolation:
         self.documents = Documents(positions_BT) if packed and self.stateful else None
         if packed:
             kwargs = {**kwargs, "use_cache": False, **(boundaries(positions_BT) if self.flash else {})}
-        if packed and self.makes_masks:
+        if packed and self.like.makes_masks:
             kwargs["attention_mask"] = self._masks(positions_BT)
         return args, kwargs
 

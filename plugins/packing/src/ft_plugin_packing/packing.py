@@ -50,6 +50,14 @@ class Packing:
                 run.logger.info("packing: %d layers carry a state, and run document by document", len(names))
         return model
 
+    @hookimpl(wrapper=True)
+    def ftk_load_model(self, run, role) -> Any:
+        """A reference gets the same batches as the policy, which is isolated when it has been adapted."""
+        model = yield
+        if role != "policy" and _isolates(run):
+            Isolation(model, like=self._isolation)
+        return model
+
     @hookimpl
     def ftk_callbacks(self, run) -> list[TrainerCallback]:
         return [Probe(self._isolation, run.logger)] if self._isolation else []
