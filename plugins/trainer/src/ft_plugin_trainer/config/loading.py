@@ -9,7 +9,7 @@ from ftk.section import section
 class LoadingConfig:
     disable_shuffling: bool = False
     """Train on the rows in the order of the dataset."""
-    sort_micro_batches: bool = False
+    sort_micro_batches: bool = True
     """Cut each global batch into micro-batches of rows of like length: less padding, the same mathematics."""
     train_sampling_strategy: Literal["random", "sequential", "group_by_length", "batch_rebalance"] = "random"
     """Order in which rows are drawn for training."""
