@@ -9,7 +9,7 @@ from .contracts import Parts, Result
 from .markers import hookimpl
 from .problems import RunError
 from .settings import RunConfig
-from .unused import active_keys
+from .unused import report_unread
 
 if TYPE_CHECKING:
     from .run import Run
@@ -49,13 +49,12 @@ def train(run: Run) -> Result:
             callbacks=run.callbacks(),
         )
     )
-    for key in run.config.unread(active_keys(run.plan, late=False)):
-        run.logger.warning("%s: %r is set, but nothing in this run reads it", run.config.origin(key), key)
     result = Result(output_dir=run.output_dir)
     if settings.trains:
         result.metrics |= trainer.train().metrics
     if settings.do_eval:
         result.metrics |= trainer.evaluate()
+    report_unread(run)
     result.artifacts += run.export(trainer.model, tokenizer)
     return result
 

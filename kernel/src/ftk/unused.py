@@ -11,6 +11,7 @@ from .section import meta
 if TYPE_CHECKING:
     from .metadata import Plugin
     from .plan import Plan
+    from .run import Run
 
 
 def active_sections(plan: Plan) -> set[type]:
@@ -36,6 +37,16 @@ def active_keys(plan: Plan, *, late: bool) -> list[str]:
     """Keys of active sections; without the late ones unless asked for."""
     sections = [cls for cls in active_sections(plan) if late or not meta(cls).late]
     return [key for cls in sections for key in cls.__dataclass_fields__]  # type: ignore[attr-defined]
+
+
+def report_unread(run: Run) -> None:
+    """Warn of keys that the user set and that nothing has read; each once.
+
+    Trainers call it when everything is built, before the first step; the kernel calls it when training is over.
+    """
+    for key in run.config.unread(active_keys(run.plan, late=False)):
+        run.logger.warning("%s: %r is set, but nothing in this run reads it", run.config.origin(key), key)
+        run.config.read(key)
 
 
 def inactive_keys(plan: Plan) -> list[Problem]:

@@ -41,7 +41,7 @@ class Workbench:
         return make_run(keys, components=["trainer:transformers", *keys.pop("components", [])])
 
     def trainer(
-        self, *, rows=None, eval_rows=None, model=None, objective: Objective | None = None, **keys
+        self, *, rows=None, eval_rows=None, model=None, stream=False, objective: Objective | None = None, **keys
     ) -> FtkTrainer:
         run = self.run(**keys)
         tokenizer = tiny_tokenizer()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
@@ -15,10 +15,14 @@ from transformers.trainer_callback import ExportableState
 from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME
 
 from ftk import lock
+from ftk.unused import report_unread
 
 from .files import discard, publish, publish_files, staging_of
 from .objective import Sums
 from .resuming import checkpoints
+
+if TYPE_CHECKING:
+    from ftk.run import Run
 
 LOG_STATE = "log_state.json"
 """What has been summed up since the last log entry, so that the first one of a resumed run is the right mean."""
@@ -137,6 +141,16 @@ class WholeCheckpoints(transformers.Trainer):
                 for name, pair in self._log_sums.items()
             },
         }
+
+
+class ReportUnread(TrainerCallback):
+    """Tells of keys that nothing has read once everything is built, the optimizer too, and before the first step."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+        report_unread(self.run)
 
 
 class RestoreLogState(TrainerCallback):

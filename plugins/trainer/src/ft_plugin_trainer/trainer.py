@@ -16,7 +16,7 @@ from ftk.contracts import Parts
 from ftk.problems import RunError
 
 from .arguments import training_arguments
-from .checkpoints import RestoreLogState, WholeCheckpoints
+from .checkpoints import ReportUnread, RestoreLogState, WholeCheckpoints
 from .config import LoadingConfig, ReportConfig, TrainerConfig
 from .log import SUMMARY
 from .microbatches import Rows, by_length
@@ -76,6 +76,7 @@ class FtkTrainer(WholeCheckpoints):
         checkpoint = starting_point(self.run)
         self.args.eval_on_start = self.args.eval_on_start and checkpoint is None
         self.add_callback(RestoreLogState(self, checkpoint))
+        self.add_callback(ReportUnread(self.run))
         output = super().train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         self.save_model()
         self.save_state()
@@ -122,9 +123,8 @@ class FtkTrainer(WholeCheckpoints):
     def _sorts(self) -> bool:
         """Whether rows are collated only when the whole global batch is there."""
         wanted = self.run.config[LoadingConfig].sort_micro_batches and self.args.gradient_accumulation_steps > 1
-        # From a stream, accelerate hands batches to other processes as tensors.
-        streams = self.accelerator.num_processes > 1 and not has_length(self.train_dataset)
-        return wanted and not streams and type(self.objective).length is not Objective.length
+        # Batches of a stream pass through accelerate's dispatcher, which takes tensors only.
+        return wanted and has_length(self.train_dataset) and type(self.objective).length is not Objective.length
 
     # One optimizer step: the sum of losses over all micro-batches and processes, divided by the number of targets.
 
