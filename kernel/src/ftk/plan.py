@@ -97,8 +97,11 @@ class _Chosen:
         self.components: dict[str, Component] = {}
         self.reasons: dict[str, str] = {}
         self.problems: list[Problem] = []
+        self.kinds: set[str] = set()
+        """Kinds that something was asked for of, whether it could be had or not."""
 
     def take(self, cid: str, reason: str, key: str = "") -> None:
+        self.kinds.add(cid.partition(":")[0])
         if cid in self.offered:
             self.components.setdefault(cid, self.offered[cid])
             self.reasons.setdefault(cid, reason)
@@ -155,14 +158,12 @@ def _select(chosen: _Chosen, config: Config, installed: Installed, action: Actio
         for cid in _asked_by(plugin, config, chosen):
             if belongs(cid.partition(":")[0], action):
                 chosen.take(cid, f"asked for by {plugin.dist}")
-    taken = {c.kind for c in chosen.components.values()} | {
-        p.message.partition(":")[0].split()[-1] for p in chosen.problems
-    }
+    taken = set(chosen.kinds)  # as they are before defaults: one kind may have several
     for c in chosen.offered.values():
         if c.default and c.kind not in taken and belongs(c.kind, action):
             chosen.take(c.id, "default")
     for kind in REQUIRED[action]:
-        if kind not in taken and not any(c.kind == kind for c in chosen.components.values()):
+        if kind not in chosen.kinds:
             message = f"to {action}, a plan needs one {kind}, and none is installed or selected"
             chosen.problems.append(Problem("error", message, _how_to_get(kind, installed)))
 

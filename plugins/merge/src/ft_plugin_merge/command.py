@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import typer
 
 from ftk.cli.options import ConfigArgument, Json, Overrides, print_json
@@ -13,10 +11,7 @@ from ftk.execute import start
 
 def export(config: ConfigArgument, overrides: Overrides = None, json: Json = False) -> None:
     """Write a trained model, its adapter merged, as a folder for other programs: set export_dir."""
-    words = list(overrides or ())
-    if Path(config).is_dir():
-        words.insert(0, f"output_dir={config}")  # the folder may have been moved since the run
-    made = start(open_run(config, words, "export")).artifacts
+    made = start(open_run(config, overrides, "export")).artifacts
     if json:
         print_json([{"kind": a.kind, "path": str(a.path), "summary": a.summary} for a in made])
         return
