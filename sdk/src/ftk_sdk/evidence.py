@@ -29,21 +29,12 @@ def checked(*, stage: str, loss: str | list[str], against: str) -> Callable[[F],
     whose reference may be absent says so in ``against``.
     """
 
-    def decorate(test: F) -> F:
-        return test
-
-    return decorate
+    return lambda test: test
 
 
 def found_in(root: Path) -> list[Evidence]:
     """All claims of the tests below a folder, sorted. Raises ValueError for a claim that is not made of literals."""
     return sorted(e for path in root.glob("*/*/tests/**/*.py") for e in _claims(path, path.relative_to(root)))
-
-
-def table(claims: list[Evidence]) -> str:
-    """The claims as a table in Markdown."""
-    rows = [f"| {e.stage} | {e.loss} | {e.against} | `{e.test}` |" for e in claims]
-    return "\n".join(["| stage | loss | checked against | test |", "| --- | --- | --- | --- |", *rows, ""])
 
 
 def _claims(path: Path, name: Path) -> Iterator[Evidence]:

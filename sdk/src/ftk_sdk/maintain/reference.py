@@ -15,6 +15,7 @@ from ftk.section import meta
 from ftk.settings import RunConfig
 from ftk.specs import declare, run, training
 
+from .. import evidence
 from .packages import Package, find
 from .tables import key_table, markdown
 
@@ -32,6 +33,7 @@ def pages(top: Path) -> dict[Path, str]:
         folder / "components.md": components_page(packages),
         folder / "keys.md": keys_page(packages),
         folder / "cli.md": cli_page([*packages, *find(top, "sdk")]),
+        folder / "evidence.md": evidence_page(top),
     }
 
 
@@ -125,6 +127,12 @@ def keys_page(packages: Iterable[Package]) -> str:
     return "\n".join(parts)
 
 
+def evidence_page(top: Path) -> str:
+    claims = evidence.found_in(top)
+    rows = [(e.stage, e.loss, e.against, f"`{e.test}`") for e in claims]
+    return "\n".join([NOTE, "# What the mathematics is checked against\n", _EVIDENCE, markdown(_CLAIM, rows), ""])
+
+
 def cli_page(packages: Iterable[Package]) -> str:
     parts = [NOTE, "# Commands\n", _CLI]
     commands = [(name, target, "ftk-kernel") for name, (target, _) in COMMANDS.items()]
@@ -171,6 +179,11 @@ only the arguments it uses. *One provider*: the plan holds exactly one component
 where they are mappings.
 """
 _COMPONENTS = """A plan holds components, in the order of the kinds below.
+"""
+_CLAIM = ("stage", "loss", "checked against", "test")
+_EVIDENCE = """Each row is a test that runs with `make test`, found by its decorator `checked` (`ftk_sdk.evidence`). What it
+compares
+with is computed in the test itself: a plain loop in float64, a formula of the paper, or another library's own code.
 """
 _KEYS = """Every key of every plugin of this repository. `ftk explain KEY` says the same of what is installed.
 """
