@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+import torch
 
 from ft_plugin_sft.stage import Sft, SftEncoder
 from ft_plugin_trainer.objective import NextToken
@@ -78,6 +79,26 @@ class CountsFromTheStart(Scaled):
         return 1 / self.calls
 
 
+class MeanOfMeans(NextToken):
+    """Every micro-batch counts alike, whatever it holds."""
+
+    def count(self, batch):
+        return torch.tensor(1.0)
+
+    def sums(self, model, batch):
+        loss, count = super().sums(model, batch)["loss"]
+        return {"loss": (loss / super().count(batch), self.count(batch))}
+
+    @classmethod
+    def stage(cls):
+        class Stage(Sft):
+            @hookimpl
+            def ftk_build_trainer(self, run, parts):
+                return FtkTrainer(run, parts, cls())
+
+        return Stage
+
+
 class TrainsOnPrompts(Sft):
     @hookimpl
     def ftk_encoder(self, run, tokenizer, template):
@@ -125,6 +146,7 @@ BROKEN = [
     (FINITE, Unseeded.stage(), "with one seed its losses are"),
     ("test_it_trains", Zero.stage(), "no weight has changed"),
     ("test_resumed_it_goes_on_as_if_never_stopped", CountsFromTheStart.stage(), "resumed, its losses are"),
+    ("test_its_curve_does_not_depend_on_how_a_batch_is_cut", MeanOfMeans.stage(), "depend on how a batch is cut"),
     (MASK, TrainsOnPrompts, "in labels these carry loss: ['<|im_start|>user"),
     (MASK, Refuses, "the example is refused"),
     (EMPTY, Raises, "an empty example raised IndexError"),

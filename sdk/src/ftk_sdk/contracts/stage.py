@@ -17,8 +17,9 @@ from safetensors.torch import load_file
 from ftk.contracts import Encoded, Example
 from ftk.execute import start
 
+from ..invariance import TOLERANCE, cuts, largest_difference
 from ..testing import make_run
-from ..tiny import tiny_tokenizer
+from ..tiny import tiny_tokenizer, write_tiny_model
 from .subject import Subject
 
 
@@ -81,6 +82,14 @@ class StageContract(Subject):
         one, other = weights(tmp_path / "straight"), weights(resumed)
         moved = [name for name in one if not torch.equal(one[name], other[name])]
         assert not moved, f"resumed, these weights differ: {', '.join(moved)}"
+
+    def test_its_curve_does_not_depend_on_how_a_batch_is_cut(self, tmp_path):
+        model = write_tiny_model(tmp_path / "model", dtype=torch.float64)
+        ways = {f"way{number}": keys for number, keys in enumerate(cuts(4).values(), 1)}
+        exact = {"disable_gradient_checkpointing": True, "model_dtype": "float64"}
+        curves = {name: self.train(model, tmp_path / name, **exact | keys) for name, keys in ways.items()}
+        shown = "\n".join(f"{way}: {curve}" for way, curve in zip(cuts(4), curves.values(), strict=True))
+        assert largest_difference(curves) < TOLERANCE, f"its losses depend on how a batch is cut\n{shown}"
 
     def test_exactly_what_it_documents_carries_loss(self, tiny_model_dir, tmp_path):
         run = make_run(self.keys_for(tiny_model_dir, tmp_path / "run"), plugins=self.plugins)

@@ -181,9 +181,8 @@ where they are mappings.
 _COMPONENTS = """A plan holds components, in the order of the kinds below.
 """
 _CLAIM = ("stage", "loss", "checked against", "test")
-_EVIDENCE = """Each row is a test that runs with `make test`, found by its decorator `checked` (`ftk_sdk.evidence`). What it
-compares
-with is computed in the test itself: a plain loop in float64, a formula of the paper, or another library's own code.
+_EVIDENCE = """A row is a test of `make test`, found by its decorator `checked` (`ftk_sdk.evidence`). What it compares
+with is made in the test itself: a plain loop in float64, a formula of the paper, or another library's own code.
 """
 _KEYS = """Every key of every plugin of this repository. `ftk explain KEY` says the same of what is installed.
 """
