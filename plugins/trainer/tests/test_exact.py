@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from ft_plugin_trainer.encoding import NextTokenCollator
 from ft_plugin_trainer.objective import NextToken
 from ftk_sdk.tiny import tiny_llama
 
@@ -139,3 +140,33 @@ def test_the_evaluation_loss_is_the_mean_over_all_targets_whatever_the_batch_siz
     assert metrics["eval_loss"] == pytest.approx(total / n, rel=0, abs=1e-9)
     assert metrics["eval_accuracy"] == hits / n
     assert json.loads((bench.folder / "out/eval_results.json").read_text()) == pytest.approx(metrics)
+
+
+@pytest.mark.parametrize("size", [8, 3, 1])
+def test_an_objective_may_cut_a_step_into_other_micro_batches(bench, size):
+    steps = []
+
+    class Recut(NextToken):
+        def begin_step(self, model, batches):
+            steps.append(self.step)
+            rows = [
+                {"input_ids": ids[mask == 1].tolist(), "labels": labels[mask == 1].tolist()}
+                for batch in batches
+                for ids, labels, mask in zip(batch["input_ids"], batch["labels"], batch["attention_mask"], strict=True)
+            ]
+            collate = NextTokenCollator(3)
+            return [collate(rows[i : i + size]) for i in range(0, len(rows), size)]
+
+    assert_same_as_plain_loop(bench, bench.rows(ROWS + 5), 4, 2, objective=Recut(), include_num_input_tokens_seen=True)
+    assert steps == list(range(STEPS))
+
+
+def test_an_evaluation_begins_each_of_its_batches(bench):
+    class Halves(NextToken):
+        def begin_step(self, model, batches):
+            assert not model.training
+            return [{k: v[half::2] for k, v in batch.items()} for batch in batches for half in (0, 1)]
+
+    whole = bench.trainer(eval_rows=bench.rows(10)).evaluate()["eval_loss"]
+    halves = bench.trainer(eval_rows=bench.rows(10), objective=Halves(), overwrite_output_dir=True).evaluate()
+    assert halves["eval_loss"] == pytest.approx(whole, rel=0, abs=1e-9)

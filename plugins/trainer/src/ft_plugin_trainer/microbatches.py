@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import torch
 
 Row = Mapping[str, Any]
 
@@ -20,6 +23,23 @@ class Rows:
     @classmethod
     def collate(cls, rows: Sequence[Row]) -> Rows:
         return cls(list(rows))
+
+
+class Several(dict):
+    """Micro-batches that transformers takes for one, as it fixes how many a step has before they are made."""
+
+    def __init__(self, parts: Sequence[Mapping[str, Any]]) -> None:
+        self.parts = parts
+        # For its counts of tokens.
+        names = [name for name in ("input_ids", "attention_mask") if all(name in part for part in parts)]
+        super().__init__({name: torch.cat([part[name].flatten() for part in parts]) for name in names})
+
+
+def shared_out(batches: Sequence[dict[str, Any]], places: int) -> list[dict[str, Any]]:
+    """All batches in order, in so many places; there are no fewer batches than places."""
+    bounds = [round(i * len(batches) / places) for i in range(places + 1)]
+    parts = [batches[start:stop] for start, stop in itertools.pairwise(bounds)]
+    return [part[0] if len(part) == 1 else Several(part) for part in parts]
 
 
 def by_length(batches: Sequence[Rows], length: Callable[[Row], int]) -> list[Rows]:

@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 from .targets import IGNORE, TargetLogprobs, unwrapped
 
+Batch = dict[str, Any]
+"""Tensors whose first dimension is rows, and perhaps lists of as many entries."""
 Sums = dict[str, tuple[torch.Tensor, torch.Tensor]]
 """Name -> a sum over a batch, and what to divide it by when both are summed over batches and processes."""
 
@@ -21,8 +23,21 @@ class Objective:
     A stage says how many targets a batch holds and what their losses sum to. The trainer divides by the number of
     targets of the whole global batch, so the result does not depend on how that batch was cut.
 
-    A batch is what the stage's encoder collates: tensors whose first dimension is rows of the dataset.
+    A batch is what the stage's encoder collates: tensors whose first dimension is rows of the dataset. A stage that
+    makes its batches while it trains, from what the model itself says, does so in ``begin_step``.
     """
+
+    step: int = 0
+    """Optimizer steps made so far, also before the run was resumed. The trainer sets it before ``begin_step``."""
+
+    def begin_step(self, model: nn.Module, batches: list[Batch]) -> list[Batch]:
+        """The micro-batches of an optimizer step, made of those that were drawn for it on this process.
+
+        Called once for each step, on every process, before targets are counted; and with each batch of an evaluation,
+        where ``model.training`` is false. There may be more of them than were drawn, or fewer. Random numbers come from
+        the run's seed and ``step``, so that a resumed run draws alike.
+        """
+        return batches
 
     def count(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """How many targets, or what weight of targets, the batch holds: a scalar."""

@@ -19,8 +19,8 @@ from .arguments import training_arguments
 from .checkpoints import ReportUnread, RestoreLogState, WholeCheckpoints
 from .config import LoadingConfig, ReportConfig, TrainerConfig
 from .log import SUMMARY
-from .microbatches import Rows, by_length
-from .objective import Objective, Sums
+from .microbatches import Rows, Several, by_length, shared_out
+from .objective import Batch, Objective, Sums
 from .precision import train_in_float32
 from .resuming import clear, starting_point
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from ftk.run import Run
 
-Batch = dict[str, Any]
 REPEATED = "repeated"
 """In a batch whose rows another process has too: they count nothing."""
 
@@ -136,11 +135,24 @@ class FtkTrainer(WholeCheckpoints):
             return [], None
         if isinstance(batches[0], Rows):
             batches = [self._collated(rows) for rows in by_length(batches, self.objective.length)]
+        places, batches = len(batches), self._begun(batches)
         count = torch.stack([self._count(batch).to(device) for batch in batches]).sum()
         count = self.accelerator.reduce(count, "sum")
         # Processes that share their rows have counted them several times.
         copies = self.get_tp_size() * self.get_cp_size() * self.get_sp_size()
-        return batches, count / copies if copies > 1 else count
+        return shared_out(batches, places), count / copies if copies > 1 else count
+
+    def _begun(self, batches: list[Batch]) -> list[Batch]:
+        """The step's micro-batches as the objective makes them; at least as many as were drawn."""
+        if type(self.objective).begin_step is Objective.begin_step:
+            return batches
+        self.objective.step = self.state.global_step
+        counted = [batch for batch in batches if REPEATED not in batch]
+        drawn = [{key: value for key, value in batch.items() if key != REPEATED} for batch in counted or batches]
+        made = self.objective.begin_step(self.model_wrapped, drawn)
+        if not counted:
+            made = [batch | {REPEATED: True} for batch in made]
+        return made + [made[-1] | {REPEATED: True}] * (len(batches) - len(made))
 
     def compute_loss(
         self,
@@ -160,7 +172,12 @@ class FtkTrainer(WholeCheckpoints):
     def training_step(
         self, model: nn.Module, inputs: Batch, num_items_in_batch: torch.Tensor | None = None
     ) -> torch.Tensor:
-        loss = super().training_step(model, inputs, num_items_in_batch)
+        *first, last = inputs.parts if isinstance(inputs, Several) else [inputs]
+        before = 0.0
+        for part in first:
+            with self.accelerator.no_sync(model):
+                before = before + super().training_step(model, part, num_items_in_batch)
+        loss = before + super().training_step(model, last, num_items_in_batch)
         self._tr_loss = self._tr_loss.to(torch.promote_types(self._tr_loss.dtype, loss.dtype))
         if self.accelerator.sync_gradients:
             self._require_finite("loss", self._tr_loss + loss)
@@ -219,8 +236,9 @@ class FtkTrainer(WholeCheckpoints):
 
     def prediction_step(self, model: nn.Module, inputs: Batch, *args: Any, **kwargs: Any) -> tuple[None, None, None]:
         inputs = self._prepare_inputs(self._without_repeats(inputs))
-        with torch.no_grad(), self.compute_loss_context_manager():
-            add_up(self._eval_sums, self._sums(model, inputs))
+        for batch in self._begun([inputs]):
+            with torch.no_grad(), self.compute_loss_context_manager():
+                add_up(self._eval_sums, self._sums(model, batch))
         return None, None, None
 
     def _means(self, sums: Sums) -> dict[str, float]:
