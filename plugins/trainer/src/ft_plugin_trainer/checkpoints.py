@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
+from torch import nn
 from transformers import TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from transformers.trainer_callback import ExportableState
@@ -17,8 +19,9 @@ from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME
 from ftk import lock
 from ftk.unused import report_unread
 
+from . import modules
 from .files import discard, publish, publish_files, staging_of
-from .objective import Sums
+from .objective import Objective, Sums
 from .resuming import checkpoints
 
 if TYPE_CHECKING:
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 LOG_STATE = "log_state.json"
 """What has been summed up since the last log entry, so that the first one of a resumed run is the right mean."""
 
+STATE = "objective-{}.safetensors"
+"""What the objective keeps, of the process with this number."""
+
 MARKERS = (CONFIG_NAME, "adapter_config.json", SAFE_WEIGHTS_INDEX_NAME)
 """Files by which readers recognise a model or an adapter."""
 
@@ -34,6 +40,9 @@ MARKERS = (CONFIG_NAME, "adapter_config.json", SAFE_WEIGHTS_INDEX_NAME)
 class WholeCheckpoints(transformers.Trainer):
     """Overrides how ``transformers.Trainer`` saves; what it saves stays the same."""
 
+    objective: Objective
+    _modules: dict[str, nn.Module]
+    """What the objective trains beside the model."""
     _log_sums: Sums
     save_total_limit: int | None
     """In place of the argument of that name, by which transformers would delete file by file."""
@@ -47,6 +56,7 @@ class WholeCheckpoints(transformers.Trainer):
             self._save_optimizer_and_scheduler(str(staging))
             self._save_scaler(str(staging))
             self._save_rng_state(str(staging))
+            self._save_objective(staging)
         log_state = self._log_state()
         if self.args.should_save:
             self._note_best(final)
@@ -75,8 +85,28 @@ class WholeCheckpoints(transformers.Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         super()._save(output_dir, state_dict)
+        folder = Path(output_dir or self.args.output_dir)
+        if self.args.should_save:
+            modules.save(self._modules, folder)
         # A pickle that nothing reads: plan.json says how the model was trained.
-        Path(output_dir or self.args.output_dir, TRAINING_ARGS_NAME).unlink(missing_ok=True)
+        (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
+
+    def _save_objective(self, folder: Path) -> None:
+        if state := self.objective.state():
+            folder.mkdir(parents=True, exist_ok=True)
+            tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+            save_file(tensors, folder / STATE.format(self.args.process_index))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        modules.load(self._modules, Path(resume_from_checkpoint))
+        path = Path(resume_from_checkpoint, STATE.format(self.args.process_index))
+        if path.is_file():
+            self.objective.restore(load_file(path))
+
+    def _load_best_model(self) -> None:
+        super()._load_best_model()
+        modules.load(self._modules, Path(str(self.state.best_model_checkpoint)))
 
     def save_state(self) -> None:
         if self.is_world_process_zero():

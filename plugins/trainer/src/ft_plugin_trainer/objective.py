@@ -57,6 +57,20 @@ class Objective:
         """
         raise NotImplementedError
 
+    def modules(self) -> dict[str, nn.Module]:
+        """What trains beside the model, by name: the same objects at every call.
+
+        They are in the optimizer, are clipped with the model, and are saved as ``<name>.safetensors`` beside it.
+        """
+        return {}
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What else a run that goes on from a checkpoint must know: each process keeps its own, in checkpoints only."""
+        return {}
+
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take back what ``state`` gave."""
+
     def summary(self, means: dict[str, float]) -> dict[str, float]:
         """Means over an evaluation set -> its metrics."""
         return means

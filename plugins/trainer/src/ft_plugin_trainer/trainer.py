@@ -20,6 +20,7 @@ from .checkpoints import ReportUnread, RestoreLogState, WholeCheckpoints
 from .config import LoadingConfig, ReportConfig, TrainerConfig
 from .log import SUMMARY
 from .microbatches import Rows, Several, by_length, shared_out
+from .modules import attach
 from .objective import Batch, Objective, Sums
 from .precision import train_in_float32
 from .resuming import clear, starting_point
@@ -41,6 +42,8 @@ class FtkTrainer(WholeCheckpoints):
 
     def __init__(self, run: Run, parts: Parts, objective: Objective) -> None:
         self.run, self.objective = run, objective
+        self._modules = objective.modules()
+        attach(parts.model, self._modules)
         self._reports = run.config[ReportConfig]
         self._log_sums: Sums = {}
         self._eval_sums: Sums = {}
