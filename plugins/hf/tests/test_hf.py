@@ -11,8 +11,10 @@ from transformers import AutoModelForCausalLM, MixtralConfig, MixtralForCausalLM
 
 from ft_plugin_hf import folder
 from ft_plugin_hf import plugin as hf_plugin
+from ftk.markers import hookimpl
 from ftk.problems import ConfigError, RunError
 from ftk_sdk.contracts import LoaderContract, PluginContract
+from ftk_sdk.fakes import installed_with, plugin
 from ftk_sdk.testing import make_plan, make_run
 from ftk_sdk.tiny import tiny_llama, write_tiny_model
 
@@ -308,3 +310,35 @@ def test_the_estimate_is_exact_and_reads_no_tensor(tiny):
     assert estimate["model parameters"] == model.num_parameters()
     assert estimate["model bytes on disk"] == 4 * model.num_parameters()
     assert folder.estimate("Qwen/Qwen3-0.6B") == {}
+
+
+def with_reference(path, other, **more):
+    """A run in which a plugin names the reference model."""
+
+    class Names:
+        @hookimpl
+        def ftk_model_name(self, role):
+            return str(other) if role == "reference" else None
+
+    offers = {"addon:names": Names} | more
+    plugins = installed_with(plugin("names", offers=offers))
+    keys = {"model_name_or_path": str(path)}
+    return make_run(keys, components=[*LOADER, *offers], plugins=plugins)
+
+
+def test_a_plugin_can_name_the_model_of_another_role(tiny, tmp_path):
+    other = write_tiny_model(tmp_path / "other", seed=5)
+    run = with_reference(tiny, other)
+    assert torch.equal(run.load_model("reference").lm_head.weight, tiny_llama(seed=5).lm_head.weight)
+    assert torch.equal(run.load_model().lm_head.weight, tiny_llama().lm_head.weight)
+
+
+def test_two_names_for_one_role_are_refused(tiny, tmp_path):
+    class AlsoNames:
+        @hookimpl
+        def ftk_model_name(self, role):
+            return "another"
+
+    run = with_reference(tiny, tmp_path / "other", **{"addon:also": AlsoNames})
+    with pytest.raises(RunError, match="the reference model is named twice: 'another' and "):
+        run.load_model("reference")

@@ -34,7 +34,7 @@ class HfLoader:
     """Remembers between its hooks where the model is, and which tokens are new to it."""
 
     def __init__(self) -> None:
-        self._locations: dict[bool, ModelLocation] = {}
+        self._locations: dict[tuple[str | None, bool], ModelLocation] = {}
         self._tokenizer: PreTrainedTokenizerBase | None = None
         self._new_tokens: dict[str, str] = {}
 
@@ -77,13 +77,15 @@ class HfLoader:
     @hookimpl
     def ftk_load_model(self, run: Run, kwargs: Mapping[str, Any], role: Role) -> PreTrainedModel:
         cfg = run.config[HfConfig]
-        location = self._locate(run, trained=role == "policy")
+        name = model_name(run, role)
+        location = self._locate(run, trained=role == "policy", name=name)
         with explained(location, "configuration"):
             config = AutoConfig.from_pretrained(location.path, **_options(cfg, location))
         if cfg.moe_aux_loss_coef is not None:
             _balance_experts(config, cfg.moe_aux_loss_coef)
         kwargs = {**kwargs, "dtype": _settled_dtype(run, kwargs.get("dtype", "auto"), config)}
-        model = (_random_model if _from_scratch(run) else _checkpoint_model)(run, location, config, kwargs)
+        scratch = _from_scratch(run) and name is None
+        model = (_random_model if scratch else _checkpoint_model)(run, location, config, kwargs)
         self._fit_embeddings(run, model)
         dtype = str(model.dtype).removeprefix("torch.")
         run.logger.info("%s model: %s in %s from %s", role, type(model).__name__, dtype, location.path)
@@ -98,13 +100,14 @@ class HfLoader:
                 run.logger.info("%s: %s %s on %s, %s", name, list(p.shape), p.dtype, p.device, trains)
         return model
 
-    def _locate(self, run: Run, *, trained: bool) -> ModelLocation:
-        """Where the model is. ``trained``: where training left it, if this plan comes after training."""
-        if trained not in self._locations:
-            location = (trained and _left_by_training(run)) or _named(run)
-            _require_loadable(location, weights=not _from_scratch(run), allow_pickle=run.config[HfConfig].allow_pickle)
-            self._locations[trained] = location
-        return self._locations[trained]
+    def _locate(self, run: Run, *, trained: bool, name: str | None = None) -> ModelLocation:
+        """Where the run's model is, or that of another name. ``trained``: where training left it, if there it is."""
+        if (name, trained) not in self._locations:
+            location = (trained and _left_by_training(run)) or _named(run, name)
+            weights = name is not None or not _from_scratch(run)
+            _require_loadable(location, weights=weights, allow_pickle=run.config[HfConfig].allow_pickle)
+            self._locations[name, trained] = location
+        return self._locations[name, trained]
 
     def _fit_embeddings(self, run: Run, model: PreTrainedModel) -> None:
         cfg = run.config[HfConfig]
@@ -119,10 +122,19 @@ class HfLoader:
             run.logger.info("%d new tokens; the embeddings grew by %d rows", len(new), added)
 
 
-def _named(run: Run) -> ModelLocation:
-    """Where model_name_or_path says that the model is."""
+def model_name(run: Run, role: Role) -> str | None:
+    """The name of the model for a role; ``None``: the run's own. Raises RunError where two components name one."""
+    names = [] if role == "policy" else run.collect("ftk_model_name", run=run, role=role)
+    if len(set(names)) > 1:
+        message = f"the {role} model is named twice: {names[0]!r} and {names[1]!r}"
+        raise RunError(message, "unset one of the keys that name it")
+    return names[0] if names else None
+
+
+def _named(run: Run, other: str | None) -> ModelLocation:
+    """Where the model of this name is, or that of ``model_name_or_path``."""
     cfg = run.config[HfConfig]
-    name = cfg.model_name_or_path
+    name = other or cfg.model_name_or_path
     if not name:
         raise RunError("model_name_or_path is not set", "a folder, the id of a model on a hub, or pypi:NAME")
     location = run.locate_model(name)
@@ -132,9 +144,10 @@ def _named(run: Run) -> ModelLocation:
     if path.is_dir():
         return ModelLocation(path=str(path), gguf_file=location.gguf_file)
     if folder.is_path(location.path):
-        raise RunError(f"model_name_or_path: there is no folder {location.path!r}", "correct the path")
+        key = "" if other else "model_name_or_path: "
+        raise RunError(f"{key}there is no folder {location.path!r}", "correct the path")
     run.logger.info("looking for %s on the hub", location.path)
-    asked = cfg.model_revision if run.config.was_set("model_revision") else None
+    asked = cfg.model_revision if other is None and run.config.was_set("model_revision") else None
     return ModelLocation(path=location.path, gguf_file=location.gguf_file, revision=location.revision or asked)
 
 

@@ -37,6 +37,11 @@ def ftk_sections() -> list[str]:
 
 
 @hookimpl
+def ftk_hookspecs() -> list[str]:
+    return ["ft_plugin_hf.specs:HfSpecs"]
+
+
+@hookimpl
 def ftk_aliases() -> list[Alias]:
     return [Alias(old=old, new=None, note=_VISION) for old in ("spatial_merge_size", "image_grid_pinpoints")]
 
