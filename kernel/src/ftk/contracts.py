@@ -92,6 +92,8 @@ class Encoded:
     """What the collator reads: ``input_ids``, ``labels``, ... as plain lists."""
     truncated: int = 0
     """How many tokens were cut off."""
+    where: str = ""
+    """What was cut off: "the end of turn 4"."""
 
 
 class Encoder(Protocol):

@@ -60,7 +60,7 @@ class Folder:
         (self.path / "dataset_info.json").write_text(json.dumps(self.entries, indent=1))
 
     def run(self, **keys):
-        keys = {"dataset_dir": str(self.path), "output_dir": str(self.out), **keys}
+        keys = {"dataset_dir": str(self.path), "output_dir": str(self.out), "max_drop": None, **keys}
         return make_run(keys, components=COMPONENTS)
 
     def load(self, encoder, split="train", **keys):

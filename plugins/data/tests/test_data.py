@@ -9,8 +9,9 @@ import pytest
 from datasets import Dataset
 
 from ftk.problems import RunError
+from ftk_sdk.testing import make_run
 
-from .conftest import WordEncoder, first_tokens, row
+from .conftest import COMPONENTS, WordEncoder, first_tokens, row
 
 
 def numbers(count, start=1):
@@ -46,9 +47,9 @@ def test_every_row_is_accounted_for_with_its_place(folder, caplog):
     assert [account[key] for key in ("rows", "kept", "dropped", "sequences")] == [6, 2, 4, 2]
     assert [account[key] for key in ("truncated", "truncated_tokens", "tokens", "loss_tokens")] == [1, 3, 6, 4]
     assert account["reasons"] == [
-        {"text": "word 2: a bad word", "rows": 2, "places": ["d.jsonl:5", "d.jsonl:6"]},
-        {"text": "empty answer: column 'output' is empty", "rows": 1, "places": ["d.jsonl:2"]},
-        {"text": "empty prompt: column 'instruction' is empty", "rows": 1, "places": ["d.jsonl:4"]},
+        {"text": "word 2: a bad word", "rows": 2, "tokens": 0, "places": ["d.jsonl:5", "d.jsonl:6"]},
+        {"text": "empty answer: column 'output' is empty", "rows": 1, "tokens": 0, "places": ["d.jsonl:2"]},
+        {"text": "empty prompt: column 'instruction' is empty", "rows": 1, "tokens": 0, "places": ["d.jsonl:4"]},
     ]
     assert "dropped 2: word 2: a bad word (d.jsonl:5, d.jsonl:6)" in caplog.text
     assert "cut off 3 tokens of 1 rows: raise cutoff_len to keep them" in caplog.text
@@ -67,6 +68,16 @@ def test_more_unusable_rows_than_max_drop_stop_the_run(folder, encoder, limit, s
     assert "2 of 10 rows are unusable, max_drop is" in str(error.value)
     assert "most often: word 1: a bad word (2 rows: d.jsonl:9, d.jsonl:10)" in str(error.value)
     assert (folder.out / "ledger.json").exists()
+
+
+def test_one_percent_is_the_limit_unless_the_config_says_otherwise(folder, encoder):
+    folder.write("d", [*numbers(98), row(99, "bad"), row(100, "bad")])
+    keys = {"dataset": "d", "dataset_dir": str(folder.path), "output_dir": str(folder.out)}
+    with pytest.raises(RunError) as error:
+        make_run(keys, components=COMPONENTS).load_dataset("train", encoder)
+    assert "2 of 100 rows are unusable, max_drop is 1%; most often: word 1: a bad word (2 rows: " in str(error.value)
+    assert "set max_drop: 2%" in error.value.hint
+    assert len(make_run(keys | {"max_drop": "2%"}, components=COMPONENTS).load_dataset("train", encoder)) == 98
 
 
 def test_nothing_usable_and_nothing_with_loss_stop_the_run(folder, encoder):

@@ -74,19 +74,21 @@ def test_a_weight_of_a_message_is_that_of_its_tokens(tiny_model_dir):
     assert {weight for label, weight in pairs if label != -100} == {0.5, 1.0}
 
 
-def test_what_is_beyond_the_cutoff_is_cut_off_on_the_right_and_counted(tiny_model_dir):
+def test_what_is_beyond_the_cutoff_is_cut_off_the_last_answer(tiny_model_dir):
     whole = encode(tiny_model_dir)
     n = len(whole.columns["input_ids"])
     cut = encode(tiny_model_dir, cutoff_len=n - 3)
     assert cut.truncated == 3
-    assert cut.columns["input_ids"] == whole.columns["input_ids"][: n - 3]
-    assert cut.columns["labels"] == whole.columns["labels"][: n - 3]
+    closing = [2, *whole.columns["input_ids"][whole.columns["input_ids"].index(2, -3) + 1 :]]
+    assert cut.columns["input_ids"] == [*whole.columns["input_ids"][: n - 3 - len(closing)], *closing]
+    assert cut.where.startswith("the end of turn ")
+    assert cut.columns["labels"][n - 3 - len(closing)] == 2
 
 
 def test_a_row_whose_answers_all_begin_beyond_the_cutoff_is_refused(tiny_model_dir):
     (result,) = encoder_of(tiny_model_dir, cutoff_len=8).encode([Example(messages=TALK)])
     assert isinstance(result, RowError)
-    assert str(result) == "the first answer begins after cutoff_len=8 tokens"
+    assert str(result) == "no room for the first answer in cutoff_len=8 tokens"
 
 
 @pytest.mark.parametrize(

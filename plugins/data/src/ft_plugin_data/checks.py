@@ -107,5 +107,5 @@ def _streaming(config: Config) -> Iterator[Problem]:
     if 0 < config.value("val_size") < 1:
         yield Problem("error", "a fraction of a stream is not known", "give val_size as a number of rows", "val_size")
     for key in ("tokenized_path", "max_drop"):
-        if config.value(key):
+        if config.was_set(key) and config.value(key):
             yield Problem("error", f"{key} needs all rows, which streaming does not read", "unset one of the two", key)

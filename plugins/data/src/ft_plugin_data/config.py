@@ -4,6 +4,8 @@ from typing import Literal
 
 from ftk.section import section
 
+Policy = Literal["right", "left_history", "drop", "error"]
+
 
 @section("data")
 class DataConfig:
@@ -16,7 +18,9 @@ class DataConfig:
     media_dir: str | None = None
     """Folder of images, videos and audios; `dataset_dir` when not given."""
     cutoff_len: int = 2048
-    """Longest training sequence in tokens; what is beyond is cut off and counted."""
+    """Longest training sequence in tokens; `truncation` says what becomes of longer conversations."""
+    truncation: Policy = "right"
+    """What goes when a conversation is too long: its end, its oldest turns, the whole row; or it stops the run."""
     train_on_prompt: bool = False
     """Let the prompt's tokens carry loss too."""
     mask_history: bool = False
@@ -47,5 +51,10 @@ class DataConfig:
     """Folder where encoded data is kept and found again; data made in another way is refused."""
     data_shared_file_system: bool = False
     """All machines of a distributed run see one file system, so that only the first process writes."""
-    max_drop: str | None = None
-    """Stop when more rows of a dataset than this cannot be used: a number, or a percentage such as `1%`."""
+    max_drop: str | None = "1%"
+    """Stop when more rows of a dataset than this cannot be used: a number, or a percentage; `null` for no limit."""
+
+    @property
+    def train_on(self) -> Literal["assistant", "last", "all"]:
+        """What carries loss, in the words of templates."""
+        return "all" if self.train_on_prompt else "last" if self.mask_history else "assistant"

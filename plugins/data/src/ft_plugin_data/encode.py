@@ -18,6 +18,7 @@ from ftk.problems import RowError, RunError
 
 from .ledger import Ledger
 from .rows import rows_of
+from .truncation import TooLong
 
 Batch = tuple[pa.Table, Sequence[int]]
 """Rows as they came from the source, and their numbers in it, from 1."""
@@ -51,11 +52,15 @@ class RowEncoder:
         for example, place in zip(examples, places, strict=True):
             result: list[Encoded] | RowError = next(encoded) if isinstance(example, Example) else example
             if isinstance(result, RowError):
+                if isinstance(result, TooLong):
+                    message = f"{place} of dataset {self.name!r} has {result}, and truncation is 'error'"
+                    raise RunError(message, "raise cutoff_len, or choose another truncation")
                 ledger.drop(str(result), place)
             elif not result:
                 ledger.drop("nothing to train on", place)
             else:
-                ledger.keep(len(result), sum(sequence.truncated for sequence in result))
+                cut = sum(sequence.truncated for sequence in result)
+                ledger.keep(len(result), cut, next(filter(None, (s.where for s in result)), ""), place)
                 yield from (sequence.columns for sequence in result)
 
     def _example(self, row: Mapping[str, Any], place: str) -> Example | RowError:

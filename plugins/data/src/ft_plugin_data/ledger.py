@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from math import ceil
 from typing import Any
 
 from ftk.problems import RunError
@@ -20,6 +21,8 @@ class Reason:
     text: str
     """Of the first row; other rows may differ in their numbers."""
     rows: int = 0
+    tokens: int = 0
+    """How many were cut off, where it is about that."""
     places: list[str] = field(default_factory=list)
 
 
@@ -34,6 +37,8 @@ class Ledger:
     truncated: int = 0
     """Rows of which tokens were cut off; they are among the kept."""
     truncated_tokens: int = 0
+    cuts: dict[str, Reason] = field(default_factory=dict)
+    """What was cut off, and where."""
     sequences: int = 0
     """Training sequences made of the kept rows."""
     tokens: int = 0
@@ -41,17 +46,15 @@ class Ledger:
     """Tokens that carry loss; ``None`` where the encoding does not tell."""
     reasons: dict[str, Reason] = field(default_factory=dict)
 
-    def keep(self, sequences: int, truncated: int) -> None:
+    def keep(self, sequences: int, truncated: int = 0, where: str = "", place: str = "") -> None:
         self.rows, self.kept, self.sequences = self.rows + 1, self.kept + 1, self.sequences + sequences
         if truncated:
             self.truncated, self.truncated_tokens = self.truncated + 1, self.truncated_tokens + truncated
+            note(self.cuts, where or "the end", place, tokens=truncated)
 
     def drop(self, why: str, place: str) -> None:
         self.rows, self.dropped = self.rows + 1, self.dropped + 1
-        # "turn 3: empty answer" and "turn 5: empty answer" are one reason.
-        reason = self.reasons.setdefault(re.sub(r"\d+", "#", why), Reason(why))
-        reason.rows += 1
-        reason.places = [*reason.places, place][:SHOWN]
+        note(self.reasons, why, place)
 
     def add(self, part: Ledger) -> None:
         """Take in the account of rows that follow."""
@@ -59,35 +62,56 @@ class Ledger:
             setattr(self, name, getattr(self, name) + getattr(part, name))
         if part.loss_tokens is not None:
             self.loss_tokens = (self.loss_tokens or 0) + part.loss_tokens
-        for key, new in part.reasons.items():
-            reason = self.reasons.setdefault(key, Reason(new.text))
-            reason.rows += new.rows
-            reason.places = [*reason.places, *new.places][:SHOWN]
+        for mine, theirs in ((self.reasons, part.reasons), (self.cuts, part.cuts)):
+            for new in theirs.values():
+                note(mine, new.text, *new.places, rows=new.rows, tokens=new.tokens)
 
     def commonest(self) -> list[Reason]:
-        return sorted(self.reasons.values(), key=lambda reason: -reason.rows)
+        return commonest(self.reasons)
 
     def check(self, max_drop: str | None) -> None:
         """Raises RunError when too many rows were dropped, or when nothing is left to learn from."""
-        why = [f"{reason.text} ({reason.rows} rows: {_places(reason)})" for reason in self.commonest()[:1]]
-        limit = drop_limit(max_drop, self.rows)
-        if limit is not None and self.dropped > limit:
-            message = f"dataset {self.name!r}: {self.dropped} of {self.rows} rows are unusable, max_drop is {max_drop}"
-            raise RunError("; most often: ".join([message, *why]), "repair the rows, or raise max_drop")
+        why = ["; ".join(f"{r.text} ({r.rows} rows: {_places(r)})" for r in self.commonest()[:3])] * bool(self.reasons)
         if not self.sequences:
             message = f"dataset {self.name!r}: none of its {self.rows} rows can be used"
             raise RunError("; most often: ".join([message, *why]), "check its 'formatting' and 'columns'")
+        limit = drop_limit(max_drop, self.rows)
+        if limit is not None and self.dropped > limit:
+            message = f"dataset {self.name!r}: {self.dropped} of {self.rows} rows are unusable, max_drop is {max_drop}"
+            raise RunError(
+                "; most often: ".join([message, *why]), f"repair the rows, or set max_drop: {self._enough()}"
+            )
         if self.loss_tokens == 0:
             message = f"dataset {self.name!r}: not one of its {self.tokens} tokens carries loss"
             raise RunError(message, "check the answers, mask_history and cutoff_len")
 
+    def _enough(self) -> str:
+        """The lowest ``max_drop``, in whole percents, under which the run goes on."""
+        return f"{ceil(100 * self.dropped / self.rows)}%"
+
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"reasons": [asdict(reason) for reason in self.commonest()]}
+        lists = {"reasons": commonest(self.reasons), "cuts": commonest(self.cuts)}
+        return asdict(self) | {key: [asdict(reason) for reason in reasons] for key, reasons in lists.items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Ledger:
-        reasons = {re.sub(r"\d+", "#", r["text"]): Reason(**r) for r in values["reasons"]}
-        return cls(**values | {"reasons": reasons})
+        lists = {key: {_alike(r["text"]): Reason(**r) for r in values[key]} for key in ("reasons", "cuts")}
+        return cls(**values | lists)
+
+
+def note(reasons: dict[str, Reason], text: str, *places: str, rows: int = 1, tokens: int = 0) -> None:
+    reason = reasons.setdefault(_alike(text), Reason(text))
+    reason.rows, reason.tokens = reason.rows + rows, reason.tokens + tokens
+    reason.places = [*reason.places, *places][:SHOWN]
+
+
+def commonest(reasons: dict[str, Reason]) -> list[Reason]:
+    return sorted(reasons.values(), key=lambda reason: -reason.rows)
+
+
+def _alike(text: str) -> str:
+    """ "turn 3: empty answer" and "turn 5: empty answer" are one reason."""
+    return re.sub(r"\d+", "#", text)
 
 
 def _places(reason: Reason) -> str:
@@ -118,4 +142,6 @@ def table(ledgers: Sequence[Ledger]) -> str:
         if ledger and ledger.truncated:
             cut = f"{ledger.truncated_tokens:,} tokens of {ledger.truncated:,} rows"
             lines.append(f"    cut off {cut}: raise cutoff_len to keep them")
+            for part in commonest(ledger.cuts)[:SHOWN]:
+                lines.append(f"        {part.tokens:,} tokens of {part.rows:,} rows: {part.text} ({_places(part)})")
     return "\n".join(lines)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ft_plugin_data.config import DataConfig
+from ft_plugin_data.truncation import Fitted, Fitting
 from ft_plugin_trainer.config import EvaluationConfig, TrainerConfig
 from ft_plugin_trainer.encoding import NextTokenCollator, identity
 from ft_plugin_trainer.objective import NextToken
 from ft_plugin_trainer.targets import IGNORE
 from ft_plugin_trainer.trainer import FtkTrainer
-from ftk.contracts import Encoded, Example, Message, Template, Tokens
+from ftk.contracts import Encoded, Example, Message, Template
 from ftk.markers import hookimpl
 from ftk.problems import RowError
 
@@ -25,9 +26,7 @@ if TYPE_CHECKING:
 class Sft:
     @hookimpl
     def ftk_encoder(self, run: Run, tokenizer: PreTrainedTokenizerBase, template: Template) -> SftEncoder:
-        data = run.config[DataConfig]
-        train_on = "all" if data.train_on_prompt else "last" if data.mask_history else "assistant"
-        return SftEncoder(tokenizer, template, cutoff_len=data.cutoff_len, train_on=train_on)
+        return SftEncoder(tokenizer, Fitting.configured(run.config[DataConfig], template))
 
     @hookimpl
     def ftk_build_trainer(self, run: Run, parts: Parts) -> FtkTrainer:
@@ -43,23 +42,16 @@ class Sft:
 class SftEncoder:
     """Conversations -> ``input_ids``, ``labels``, and ``weights`` where a token counts neither 0 nor 1."""
 
-    def __init__(
-        self,
-        tokenizer: PreTrainedTokenizerBase,
-        template: Template,
-        *,
-        cutoff_len: int,
-        train_on: Literal["assistant", "last", "all"] = "assistant",
-    ) -> None:
-        self.template, self.cutoff_len, self.train_on = template, cutoff_len, train_on
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, fitting: Fitting) -> None:
+        self.fitting = fitting
         self.collate = NextTokenCollator(tokenizer.pad_token_id)
-        self.fingerprint = identity(tokenizer, "sft", template.fingerprint, cutoff_len, train_on)
+        self.fingerprint = identity(tokenizer, "sft", fitting.template.fingerprint, fitting.settings)
 
     def encode(self, examples: Sequence[Example]) -> list[list[Encoded] | RowError]:
         conversations = [self._conversation(example) for example in examples]
         usable = [c for c in conversations if not isinstance(c, RowError)]
-        tokens = iter(self.template.encode(usable, train_on=self.train_on))
-        return [c if isinstance(c, RowError) else self._encoded(next(tokens)) for c in conversations]
+        fitted = iter(self.fitting.encode(usable))
+        return [c if isinstance(c, RowError) else encoded(next(fitted)) for c in conversations]
 
     def _conversation(self, example: Example) -> tuple[Sequence[Message], Sequence[Mapping[str, Any]]] | RowError:
         if example.chosen or example.rejected:
@@ -68,18 +60,14 @@ class SftEncoder:
             return RowError("raw text, where 'stage: sft' wants messages" if example.text else "no messages")
         return example.messages, example.tools
 
-    def _encoded(self, tokens: Tokens | RowError) -> list[Encoded] | RowError:
-        if isinstance(tokens, RowError):
-            return tokens
-        ids, kept = tokens.input_ids[: self.cutoff_len], tokens.weights[: self.cutoff_len]
-        # Nothing predicts the first token, so its weight does not help.
-        if not any(kept[1:]):
-            if any(tokens.weights[1:]):
-                return RowError(f"the first answer begins after cutoff_len={self.cutoff_len} tokens")
-            return RowError("no token carries loss")
-        columns = {
-            "input_ids": ids,
-            "labels": [token if weight else IGNORE for token, weight in zip(ids, kept, strict=True)],
-            "weights": None if all(weight in (0, 1) for weight in kept) else kept,
-        }
-        return [Encoded(columns, truncated=len(tokens.input_ids) - len(ids))]
+
+def encoded(fitted: Fitted | RowError) -> list[Encoded] | RowError:
+    if isinstance(fitted, RowError):
+        return fitted
+    ids, weights = fitted.tokens.input_ids, fitted.tokens.weights
+    columns = {
+        "input_ids": ids,
+        "labels": [token if weight else IGNORE for token, weight in zip(ids, weights, strict=True)],
+        "weights": None if all(weight in (0, 1) for weight in weights) else weights,
+    }
+    return [Encoded(columns, truncated=fitted.truncated, where=fitted.where)]

@@ -1,0 +1,223 @@
+"""Conversations that are longer than ``cutoff_len``, made to fit.
+
+What is cut is the text of an answer, or whole turns: templates write their markers around what is left, so that none
+of them, and no token that ends a turn, is ever missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any, Literal
+
+from ftk.contracts import Message, Template, Tokens
+from ftk.problems import RowError
+
+from .config import DataConfig, Policy
+
+Conversation = tuple[Sequence[Message], Sequence[Mapping[str, Any]]]
+"""Messages and tools."""
+Pair = tuple[Sequence[Message], Sequence[Message], Sequence[Message], Sequence[Mapping[str, Any]]]
+"""Prompt, chosen, rejected, tools."""
+
+
+class TooLong(RowError):
+    """A row that ``truncation: error`` lets stop the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A conversation of at most ``cutoff_len`` tokens."""
+
+    tokens: Tokens
+    truncated: int = 0
+    """How many tokens it has lost."""
+    where: str = ""
+    """What it has lost."""
+
+
+class Fitting:
+    """Encodes conversations, and cuts those that are too long. Picklable.
+
+    policy    ``right`` keeps the beginning, ``left_history`` the end; ``drop`` and ``error`` cut nothing
+    train_on  what carries loss, as in ``Template.encode``
+    """
+
+    def __init__(
+        self,
+        template: Template,
+        *,
+        cutoff_len: int,
+        policy: Policy = "right",
+        train_on: Literal["assistant", "last", "all"] = "assistant",
+    ) -> None:
+        self.template, self.cutoff_len, self.policy, self.train_on = template, cutoff_len, policy, train_on
+
+    @classmethod
+    def configured(cls, data: DataConfig, template: Template) -> Fitting:
+        return cls(template, cutoff_len=data.cutoff_len, policy=data.truncation, train_on=data.train_on)
+
+    @property
+    def settings(self) -> tuple[Any, ...]:
+        """What an encoder's fingerprint must know."""
+        return self.cutoff_len, self.policy, self.train_on
+
+    def encode(self, conversations: Sequence[Conversation]) -> list[Fitted | RowError]:
+        """For each conversation, in order: its tokens, or why there are none."""
+        encoded = self.template.encode(conversations, train_on=self.train_on)
+        return [
+            tokens if isinstance(tokens, RowError) else self._with_loss(self._fitted(tokens, conversation))
+            for tokens, conversation in zip(encoded, conversations, strict=True)
+        ]
+
+    def encode_pairs(self, pairs: Sequence[Pair]) -> list[tuple[Fitted, Fitted] | RowError]:
+        """For each pair: the conversations of prompt and chosen, and of prompt and rejected, with the same prompt."""
+        both = [([*prompt, *answer], tools) for prompt, *answers, tools in pairs for answer in answers]
+        encoded = iter(self.template.encode(both, train_on=self.train_on))
+        out: list[tuple[Fitted, Fitted] | RowError] = []
+        for number, (prompt, *_) in enumerate(pairs):
+            here = [(next(encoded), both[2 * number + side]) for side in (0, 1)]
+            out.append(self._fitted_pair(here, len(prompt)))
+        return out
+
+    def _fitted_pair(
+        self, pair: list[tuple[Tokens | RowError, Conversation]], prompt: int
+    ) -> tuple[Fitted, Fitted] | RowError:
+        start = 0
+        for tokens, conversation in pair:
+            if isinstance(tokens, RowError):
+                return tokens
+            if self.policy == "left_history" and self._exceeds(tokens):
+                start = max(start, self._start(conversation, prompt))
+        sides = [self._with_loss(self._fitted(tokens, c, prompt, start)) for tokens, c in pair]  # type: ignore[arg-type]
+        failed = next((side for side in sides if isinstance(side, RowError)), None)
+        return failed if failed is not None else (sides[0], sides[1])  # type: ignore[return-value]
+
+    def _fitted(self, tokens: Tokens, conversation: Conversation, prompt: int = 0, start: int = 0) -> Fitted | RowError:
+        """``prompt``: as many messages must stay. ``start``: where another answer to the same prompt makes it begin."""
+        length = len(tokens.input_ids)
+        if not start and not self._exceeds(tokens):
+            return Fitted(tokens)
+        if self.policy in ("drop", "error"):
+            error = TooLong if self.policy == "error" else RowError
+            return error(f"{length} tokens, where cutoff_len is {self.cutoff_len}")
+        where = []
+        if self.policy == "left_history" and (start := start or self._start(conversation, prompt)):
+            messages, tools = conversation
+            begins = leading(messages)
+            where = [f"turns {begins + 1} to {start}" if start > begins + 1 else f"turn {start}"]
+            conversation = ([*messages[:begins], *messages[start:]], tools)
+            prompt -= min(prompt, start - begins)
+            encoded = self._encode(conversation)
+            if isinstance(encoded, RowError):
+                return encoded
+            tokens = encoded
+        if self._exceeds(tokens):
+            fitted = self._from_the_right(tokens, conversation, prompt)
+            if isinstance(fitted, RowError):
+                return fitted
+            tokens, where = fitted.tokens, [*where, fitted.where]
+        return Fitted(tokens, length - len(tokens.input_ids), " and ".join(where))
+
+    def _exceeds(self, tokens: Tokens) -> bool:
+        return len(tokens.input_ids) > self.cutoff_len
+
+    def _with_loss(self, fitted: Fitted | RowError) -> Fitted | RowError:
+        # Nothing predicts the first token, so its weight does not help.
+        if isinstance(fitted, RowError) or any(fitted.tokens.weights[1:]):
+            return fitted
+        return RowError("no token carries loss")
+
+    def _encode(self, conversation: Conversation) -> Tokens | RowError:
+        return self.template.encode([conversation], train_on=self.train_on)[0]
+
+    def _start(self, conversation: Conversation, prompt: int) -> int:
+        """The first user turn from which on it fits, or else the last one; 0 where there is but one."""
+        messages, tools = conversation
+        end = prompt or len(messages)
+        begins = leading(messages)
+        starts = [i for i in range(begins + 1, end) if messages[i]["role"] == "user"]
+
+        def fits(i: int) -> bool:
+            tokens = self._encode(([*messages[:begins], *messages[starts[i] :]], tools))
+            return not isinstance(tokens, RowError) and not self._exceeds(tokens)
+
+        return starts[min(first(fits, len(starts)), len(starts) - 1)] if starts else 0
+
+    def _from_the_right(self, tokens: Tokens, conversation: Conversation, prompt: int) -> Fitted | RowError:
+        """Up to the last answer that has room, its text cut where it has not enough."""
+        messages, tools = conversation
+        answers = [i for i, m in enumerate(messages) if m["role"] == "assistant" and i >= prompt]
+        outlines: dict[int, tuple[Message, Tokens] | None] = {}
+
+        def lacks_room(n: int) -> bool:
+            i = answers[n]
+            outlines[i] = self._outline(messages[: i + 1], tools)
+            return outlines[i] is None
+
+        if not (kept := first(lacks_room, len(answers))):
+            return RowError(f"no room for the first answer in cutoff_len={self.cutoff_len} tokens")
+        i = answers[kept - 1]
+        answer, outline = outlines[i]  # type: ignore[misc]
+        last = i == len(messages) - 1 and answer is messages[i]
+        whole = tokens if last else self._encode(([*messages[:i], answer], tools))
+        if isinstance(whole, RowError):
+            return whole
+        where = [f"the end of turn {i + 1}"] if self._exceeds(whole) or answer is not messages[i] else []
+        if rest := len(messages) - 1 - i:
+            where.append(f"{rest} turns at the end")
+        if self._exceeds(whole):
+            whole = spliced(whole, outline, self.cutoff_len)
+        return Fitted(whole, where=" and ".join(where))
+
+    def _outline(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]
+    ) -> tuple[Message, Tokens] | None:
+        """The last answer, and the conversation with hardly anything of it; ``None`` where even that does not fit."""
+        for answer, outline in outlines_of(messages[-1]):
+            tokens = self._encode(([*messages[:-1], outline], tools))
+            if not isinstance(tokens, RowError) and not self._exceeds(tokens):
+                return answer, tokens
+        return None
+
+
+def leading(messages: Sequence[Message]) -> int:
+    """How many system turns a conversation begins with: they belong to every part of it."""
+    return len(list(takewhile(lambda message: message["role"] == "system", messages)))
+
+
+def outlines_of(answer: Message) -> list[tuple[Message, Message]]:
+    """The answer beside itself with one letter for its text; the same without a text, with one for its thought."""
+    thought, text = answer.get("reasoning_content"), answer.get("content")
+    out: list[tuple[Message, Message]] = []
+    if text and isinstance(text, str):
+        out.append((answer, {**answer, "content": unlike(text)}))
+    elif not thought:
+        out.append((answer, answer))
+    if thought:
+        answer = {**answer, "content": ""} if text else answer
+        out.append((answer, {**answer, "reasoning_content": unlike(thought)}))
+    return out
+
+
+def unlike(text: str) -> str:
+    """A letter that the text neither begins nor ends with."""
+    return next(letter for letter in "xyz" if letter not in (text.strip()[:1], text.strip()[-1:]))
+
+
+def spliced(whole: Tokens, outline: Tokens, length: int) -> Tokens:
+    """The beginning of ``whole`` with the end that it has in common with ``outline``: what follows the text."""
+    a, b = whole.input_ids, outline.input_ids
+    closing = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(reversed(a), reversed(b), strict=False)))
+    head, tail = length - closing, len(a) - closing
+    return Tokens([*a[:head], *a[tail:]], [*whole.weights[:head], *whole.weights[tail:]])
+
+
+def first(holds: Callable[[int], bool], count: int) -> int:
+    """The first of ``count`` numbers for which it holds, and for all after it; ``count`` where there is none."""
+    low, high = 0, count
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle + 1, high)
+    return low
