@@ -5,8 +5,9 @@ Shape suffixes: N targets, H hidden size, V vocabulary, B rows, T positions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch.autograd.function import once_differentiable
@@ -57,13 +58,39 @@ def linear_logprobs(
 
     Products are made in the type that autocast asks for, or else in that of ``hidden``; sums in float32 or better.
     """
+    rule = partial(_logprob_and_slope, shape=shape, smoothing=label_smoothing)
+    return _apply(rule, hidden_NH, weight_VH, bias_V, [targets_N], chunk_elements)
+
+
+def linear_values(
+    function: Callable[..., torch.Tensor],
+    hidden_NH: torch.Tensor,
+    weight_VH: torch.Tensor,
+    columns: Sequence[torch.Tensor],
+    *,
+    bias_V: torch.Tensor | None = None,
+    shape: LogitShape = LogitShape(),
+    chunk_elements: int = CHUNK_ELEMENTS,
+) -> torch.Tensor:
+    """``function(shape(hidden @ weight.T + bias), *columns)``, holding ``chunk_elements`` logits at a time.
+
+    function  logits (n, V) and n rows of each column -> n values. It is called with parts of the rows, perhaps more
+              than once with each, so the value of a row may depend on nothing but that row.
+
+    The gradient is exact for ``hidden``, ``weight`` and ``bias``; columns get none. It is worked out in the forward
+    pass, as that of ``linear_logprobs`` is, and for the same reason.
+    """
+    return _apply(partial(_value_and_slope, function, shape), hidden_NH, weight_VH, bias_V, columns, chunk_elements)
+
+
+def _apply(rule: Callable, hidden_NH, weight_VH, bias_V, columns, chunk_elements: int) -> torch.Tensor:
     dtype = hidden_NH.dtype
     if torch.is_autocast_enabled(hidden_NH.device.type) and dtype != torch.float64:
         dtype = torch.get_autocast_dtype(hidden_NH.device.type)
     if not torch.is_grad_enabled():
         weight_VH, bias_V = weight_VH.detach(), None if bias_V is None else bias_V.detach()
     rows = max(1, chunk_elements // weight_VH.shape[0])
-    return _LinearLogprobs.apply(hidden_NH, weight_VH, bias_V, targets_N, shape, label_smoothing, rows, dtype)
+    return _LinearValues.apply(hidden_NH, weight_VH, bias_V, rule, rows, dtype, *columns)
 
 
 def exact_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -71,33 +98,35 @@ def exact_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-class _LinearLogprobs(torch.autograd.Function):
+class _LinearValues(torch.autograd.Function):
+    """A value for each row of logits. ``rule``: logits and columns of some rows -> values, and minus their slopes."""
+
     @staticmethod
-    def forward(ctx, hidden_NH, weight_VH, bias_V, targets_N, shape, smoothing, rows, dtype):
-        ctx.settings = (shape, smoothing, rows, dtype)
+    def forward(ctx, hidden_NH, weight_VH, bias_V, rule, rows, dtype, *columns):
+        ctx.settings = (rule, rows, dtype)
         ctx.for_hidden, ctx.for_weight, ctx.for_bias = ctx.needs_input_grad[:3]
         trained_head = ctx.for_weight or ctx.for_bias
         with torch.autocast(hidden_NH.device.type, enabled=False):
             w_VH = weight_VH.to(dtype)
-            logp_N = hidden_NH.new_empty(len(hidden_NH), dtype=exact_dtype(dtype))
+            value_N = hidden_NH.new_empty(len(hidden_NH), dtype=exact_dtype(dtype))
             jacobian_NH = torch.empty_like(hidden_NH) if ctx.for_hidden else None
             slope_NV = None
             for part in _parts(len(hidden_NH), rows):
                 z_nV = F.linear(hidden_NH[part].to(dtype), w_VH, None if bias_V is None else bias_V.to(dtype))
-                logp_N[part], slope_nV = _value_and_slope(
-                    z_nV, targets_N[part], shape, smoothing, slope=ctx.for_hidden or trained_head
+                value_N[part], slope_nV = rule(
+                    z_nV, *(column[part] for column in columns), slope=ctx.for_hidden or trained_head
                 )
                 if ctx.for_hidden:
                     jacobian_NH[part] = slope_nV.to(dtype) @ w_VH
                 if trained_head and len(hidden_NH) <= rows:
                     slope_NV = slope_nV.to(dtype)
-        ctx.save_for_backward(hidden_NH, weight_VH, bias_V, targets_N, jacobian_NH, slope_NV)
-        return logp_N
+        ctx.save_for_backward(hidden_NH, weight_VH, bias_V, jacobian_NH, slope_NV, *columns)
+        return value_N
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_N):
-        hidden_NH, weight_VH, bias_V, targets_N, jacobian_NH, slope_NV = ctx.saved_tensors
+        hidden_NH, weight_VH, bias_V, jacobian_NH, slope_NV, *columns = ctx.saved_tensors
         grad_hidden = grad_weight = grad_bias = None
         if ctx.for_hidden:
             grad_hidden = jacobian_NH * -grad_N[:, None].to(jacobian_NH.dtype)
@@ -105,7 +134,7 @@ class _LinearLogprobs(torch.autograd.Function):
             slopes = (
                 [(slice(None), slope_NV)]
                 if slope_NV is not None
-                else _slopes(ctx, hidden_NH, weight_VH, bias_V, targets_N)
+                else _slopes(ctx, hidden_NH, weight_VH, bias_V, columns)
             )
             sums = exact_dtype(hidden_NH.dtype)
             grad_weight = torch.zeros_like(weight_VH, dtype=sums) if ctx.for_weight else None
@@ -118,19 +147,30 @@ class _LinearLogprobs(torch.autograd.Function):
                     grad_bias.add_(slope_nV.sum(0))
             grad_weight = grad_weight.to(weight_VH.dtype) if ctx.for_weight else None
             grad_bias = grad_bias.to(bias_V.dtype) if ctx.for_bias else None
-        return grad_hidden, grad_weight, grad_bias, None, None, None, None, None
+        return (grad_hidden, grad_weight, grad_bias, None, None, None, *(None for _ in columns))
 
 
-def _slopes(ctx, hidden_NH, weight_VH, bias_V, targets_N) -> Iterator[tuple[slice, torch.Tensor]]:
+def _slopes(ctx, hidden_NH, weight_VH, bias_V, columns) -> Iterator[tuple[slice, torch.Tensor]]:
     """The slopes of the forward pass once more, chunk by chunk."""
-    shape, smoothing, rows, dtype = ctx.settings
+    rule, rows, dtype = ctx.settings
     w_VH = weight_VH.to(dtype)
     for part in _parts(len(hidden_NH), rows):
         z_nV = F.linear(hidden_NH[part].to(dtype), w_VH, None if bias_V is None else bias_V.to(dtype))
-        yield part, _value_and_slope(z_nV, targets_N[part], shape, smoothing, slope=True)[1].to(dtype)
+        yield part, rule(z_nV, *(column[part] for column in columns), slope=True)[1].to(dtype)
 
 
-def _value_and_slope(z_nV, targets_n, shape: LogitShape, smoothing: float, *, slope: bool):
+def _value_and_slope(function: Callable, shape: LogitShape, z_nV, *columns, slope: bool):
+    """Values of any function of rows of logits, and minus their derivatives by ``z``."""
+    with torch.set_grad_enabled(slope):
+        z_nV = z_nV.detach().to(exact_dtype(z_nV.dtype)).requires_grad_(slope)
+        value_n = function(shape(z_nV), *columns)
+        if not slope:
+            return value_n, None
+        (slope_nV,) = torch.autograd.grad(value_n.sum(), z_nV)
+    return value_n.detach(), slope_nV.neg_()
+
+
+def _logprob_and_slope(z_nV, targets_n, *, shape: LogitShape, smoothing: float, slope: bool):
     """log p of targets, and minus its derivative by ``z``: ``p - q``, times that of ``shape``. May overwrite ``z``."""
     z_nV = z_nV.to(exact_dtype(z_nV.dtype))
     if shape.scale != 1.0:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .predictions import PredictionLoss, PredictionScores, TokenLoss, with_z_loss
 from .targets import IGNORE, TargetLogprobs, unwrapped
 
 Batch = dict[str, Any]
@@ -88,12 +89,26 @@ class NextToken(Objective):
         *,
         label_smoothing: float = 0.0,
         accuracy: bool = False,
-        token_loss: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        token_loss: TokenLoss | None = None,
+        z_loss: float = 0.0,
+        policy: nn.Module | None = None,
     ) -> None:
-        """``token_loss``: log-probabilities of targets -> their losses, one for each; minus them when not given."""
+        """
+        token_loss  log-probabilities of targets -> their losses, one for each, minus them when not given; or a
+                    ``PredictionLoss``, and then the ``policy`` too if that wants a reference
+        z_loss      weight of ``log(Z)^2`` of each target's prediction beside its loss
+        """
         self.logprobs = TargetLogprobs(label_smoothing=label_smoothing)
         self.accuracy = accuracy
         self.token_loss = token_loss or torch.neg
+        if z_loss:
+            self.token_loss = with_z_loss(self.token_loss, z_loss)
+        self.predictions: PredictionScores | None = None
+        if isinstance(self.token_loss, PredictionLoss):
+            reference = None if self.token_loss.reference is None else self.token_loss.reference(policy)
+            self.predictions = PredictionScores(
+                self.token_loss.function, label_smoothing=label_smoothing, reference=reference
+            )
 
     def count(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         mask_BT = batch["labels"][:, 1:] != IGNORE
@@ -106,8 +121,9 @@ class NextToken(Objective):
         inputs = {key: value for key, value in batch.items() if key not in ("labels", "weights")}
         targets_BT = F.pad(batch["labels"][:, 1:], (0, 1), value=IGNORE)
         predict = self.accuracy and not model.training
-        scores = self.logprobs(model, inputs, targets_BT, predict=predict)
-        loss_N, count = self.token_loss(scores.logprobs_N), self.count(batch)
+        scores = (self.predictions or self.logprobs)(model, inputs, targets_BT, predict=predict)
+        loss_N = -scores.logprobs_N if self.predictions else self.token_loss(scores.logprobs_N)
+        count = self.count(batch)
         if "weights" in batch:
             loss_N = loss_N * batch["weights"][:, 1:][batch["labels"][:, 1:] != IGNORE].to(loss_N.dtype)
         loss = loss_N.sum()

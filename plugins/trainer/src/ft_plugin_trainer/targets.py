@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 from torch.utils.checkpoint import checkpoint
 
-from .logprobs import CHUNK_ELEMENTS, LogitShape, gather_logprobs, linear_logprobs
+from .logprobs import CHUNK_ELEMENTS, LogitShape, exact_dtype, gather_logprobs, linear_logprobs, linear_values
 
 IGNORE = -100
 """Where no token is a target, as everywhere in transformers."""
@@ -30,7 +30,7 @@ class TargetScores:
     """One entry for each target, in row order: the i-th belongs to the i-th true entry of ``targets_BT != IGNORE``."""
 
     logprobs_N: torch.Tensor
-    """In float32 or better. With label smoothing, the smoothed value of ``gather_logprobs``."""
+    """In float32 or better. With label smoothing, the smoothed values of ``gather_logprobs``. Or what was asked for."""
     predicted_N: torch.Tensor | None
     """The most likely token there, where it was asked for."""
     outputs: Any = None
@@ -53,10 +53,65 @@ class TargetLogprobs:
         targets_BT  the token that position t shall predict, so labels moved left by one; ``IGNORE`` where there is none
         predict     also find the most likely token of each of these positions
         """
+        return self._run(model, inputs, targets_BT, None, (), predict)
+
+    def values(
+        self,
+        model: nn.Module,
+        inputs: Mapping[str, Any],
+        targets_BT: torch.Tensor,
+        function: Callable[..., torch.Tensor],
+        columns: Sequence[torch.Tensor] = (),
+        *,
+        predict: bool = False,
+    ) -> TargetScores:
+        """The same with a value of any function of a target's logits in place of its log-probability.
+
+        function  logits (n, V) in float32 or better, targets (n), and n rows of each of ``columns`` -> n values. It is
+                  called with some targets at a time, and perhaps twice with each
+        """
+        return self._run(model, inputs, targets_BT, function, columns, predict)
+
+    def hidden(
+        self, model: nn.Module, inputs: Mapping[str, Any], targets_BT: torch.Tensor
+    ) -> tuple[torch.Tensor, Callable[[nn.Module, torch.Tensor], torch.Tensor]]:
+        """The hidden states at targets (N, H), and what makes logits (n, V) of some of them, given the model again.
+
+        Where only the model's own forward pass can make logits, they are what is returned in place of hidden states.
+        """
+        head, shape = self._head(model, inputs)
+        mask_BT = targets_BT != IGNORE
+        seen: list[torch.Tensor] = []
+        device = targets_BT.device.type
+        autocast = {"enabled": torch.is_autocast_enabled(device), "dtype": torch.get_autocast_dtype(device)}
+
+        def at_head(module: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
+            seen.append(_targets_of(args[0], mask_BT))
+            return (seen[0][None],) if shape is None else (args[0][:1, :0],)
+
+        with _hooked(head, at_head):
+            outputs = model(**inputs)
+        if not seen:
+            return _targets_of(outputs.logits, mask_BT), lambda again, logits_nV: logits_nV
+        if shape is None:
+            return outputs.logits[0], lambda again, logits_nV: logits_nV
+
+        def logits_of(again: nn.Module, hidden_nH: torch.Tensor) -> torch.Tensor:
+            with torch.autocast(device, **autocast):
+                return shape(unwrapped(again).get_output_embeddings().forward(hidden_nH))
+
+        return seen[0], logits_of
+
+    def _head(self, model: nn.Module, inputs: Mapping[str, Any]) -> tuple[nn.Module, LogitShape | None]:
         head = unwrapped(model).get_output_embeddings()
         if head not in self._shapes:
             self._shapes[head] = self._probe(model, head, inputs)
-        shape = self._shapes[head]
+        return head, self._shapes[head]
+
+    def _run(
+        self, model: nn.Module, inputs: Mapping[str, Any], targets_BT: torch.Tensor, function, columns, predict: bool
+    ) -> TargetScores:
+        head, shape = self._head(model, inputs)
         mask_BT = targets_BT != IGNORE
         targets_N = targets_BT[mask_BT]
         scores: list[TargetScores] = []
@@ -67,7 +122,8 @@ class TargetLogprobs:
             reduced.append(True)
             if shape is None:
                 return (hidden_NH[None],)
-            scores.append(self._score(module, hidden_NH, targets_N, shape, predict))
+            values_N = self._values(module, hidden_NH, targets_N, shape, function, columns)
+            scores.append(TargetScores(values_N, self._predicted(module, hidden_NH, shape) if predict else None))
             return (args[0][:1, :0],)  # the head still runs, on nothing: the model's code behind it wants logits
 
         with _hooked(head, at_head):
@@ -75,31 +131,40 @@ class TargetLogprobs:
         if scores:
             return TargetScores(scores[0].logprobs_N, scores[0].predicted_N, outputs)
         logits_NV = outputs.logits[0] if reduced else _targets_of(outputs.logits, mask_BT)
-        logprobs_N = gather_logprobs(logits_NV, targets_N, label_smoothing=self.label_smoothing)
-        return TargetScores(logprobs_N, logits_NV.argmax(-1) if predict else None, outputs)
+        values_N = self._of_logits(function)(logits_NV, targets_N, *columns)
+        return TargetScores(values_N, logits_NV.argmax(-1) if predict else None, outputs)
 
-    def _score(
-        self, head: nn.Module, hidden_NH: torch.Tensor, targets_N: torch.Tensor, shape: LogitShape, predict: bool
-    ) -> TargetScores:
-        """The same as from whole logits, but never holding more than a chunk of them."""
-        rows = max(1, self.chunk_elements // head.weight.shape[0])
-        settings = {"shape": shape, "label_smoothing": self.label_smoothing}
-        if _is_plain_linear(head):
-            logprobs_N = linear_logprobs(
-                hidden_NH, head.weight, targets_N, bias_V=head.bias, chunk_elements=self.chunk_elements, **settings
+    def _of_logits(self, function: Callable | None) -> Callable[..., torch.Tensor]:
+        if function is None:
+            return lambda logits_NV, targets_N: gather_logprobs(
+                logits_NV, targets_N, label_smoothing=self.label_smoothing
             )
-        else:  # an adapted or quantised head: its own forward pass, once more in the backward pass
+        return lambda logits_NV, *columns_N: function(logits_NV.to(exact_dtype(logits_NV.dtype)), *columns_N)
 
-            def part_logprobs(hidden_nH: torch.Tensor, targets_n: torch.Tensor) -> torch.Tensor:
-                return gather_logprobs(shape(head.forward(hidden_nH)), targets_n, label_smoothing=self.label_smoothing)
+    def _values(self, head: nn.Module, hidden_NH: torch.Tensor, targets_N, shape: LogitShape, function, columns):
+        """The same as from whole logits, but never holding more than a chunk of them."""
+        if _is_plain_linear(head):
+            settings = {"bias_V": head.bias, "shape": shape, "chunk_elements": self.chunk_elements}
+            if function is None:
+                smoothing = self.label_smoothing
+                return linear_logprobs(hidden_NH, head.weight, targets_N, label_smoothing=smoothing, **settings)
+            return linear_values(function, hidden_NH, head.weight, (targets_N, *columns), **settings)
+        # An adapted or quantised head: its own forward pass, once more in the backward pass.
+        of_logits = self._of_logits(function)
 
-            pairs = zip(hidden_NH.split(rows), targets_N.split(rows), strict=True)
-            logprobs_N = torch.cat([checkpoint(part_logprobs, *pair, use_reentrant=False) for pair in pairs])
-        predicted_N = None
-        if predict:
-            with torch.no_grad():
-                predicted_N = torch.cat([shape(head.forward(part)).argmax(-1) for part in hidden_NH.split(rows)])
-        return TargetScores(logprobs_N, predicted_N)
+        def part_values(hidden_nH: torch.Tensor, *columns_n: torch.Tensor) -> torch.Tensor:
+            return of_logits(shape(head.forward(hidden_nH)), *columns_n)
+
+        rows = self._rows(head)
+        parts = zip(*(column.split(rows) for column in (hidden_NH, targets_N, *columns)), strict=True)
+        return torch.cat([checkpoint(part_values, *part, use_reentrant=False) for part in parts])
+
+    @torch.no_grad()
+    def _predicted(self, head: nn.Module, hidden_NH: torch.Tensor, shape: LogitShape) -> torch.Tensor:
+        return torch.cat([shape(head.forward(part)).argmax(-1) for part in hidden_NH.split(self._rows(head))])
+
+    def _rows(self, head: nn.Module) -> int:
+        return max(1, self.chunk_elements // head.weight.shape[0])
 
     def _probe(self, model: nn.Module, head: nn.Module, inputs: Mapping[str, Any]) -> LogitShape | None:
         """What the model does to its head's product; None where that is more than a scale and a cap, or cannot be seen.
