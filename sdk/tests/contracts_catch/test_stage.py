@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 
+from ft_plugin_data.truncation import Fitting
 from ft_plugin_sft.stage import Sft, SftEncoder
 from ft_plugin_trainer.objective import NextToken
 from ft_plugin_trainer.trainer import FtkTrainer
@@ -102,7 +103,7 @@ class MeanOfMeans(NextToken):
 class TrainsOnPrompts(Sft):
     @hookimpl
     def ftk_encoder(self, run, tokenizer, template):
-        return SftEncoder(tokenizer, template, cutoff_len=512, train_on="all")
+        return SftEncoder(tokenizer, Fitting(template, cutoff_len=512, train_on="all"))
 
 
 class RaisesEncoder(SftEncoder):
@@ -113,7 +114,7 @@ class RaisesEncoder(SftEncoder):
 class Raises(Sft):
     @hookimpl
     def ftk_encoder(self, run, tokenizer, template):
-        return RaisesEncoder(tokenizer, template, cutoff_len=512)
+        return RaisesEncoder(tokenizer, Fitting(template, cutoff_len=512))
 
 
 class AcceptsEncoder(SftEncoder):
@@ -124,7 +125,7 @@ class AcceptsEncoder(SftEncoder):
 class Accepts(Sft):
     @hookimpl
     def ftk_encoder(self, run, tokenizer, template):
-        return AcceptsEncoder(tokenizer, template, cutoff_len=512)
+        return AcceptsEncoder(tokenizer, Fitting(template, cutoff_len=512))
 
 
 class RefusesEncoder(SftEncoder):
@@ -135,7 +136,7 @@ class RefusesEncoder(SftEncoder):
 class Refuses(Sft):
     @hookimpl
     def ftk_encoder(self, run, tokenizer, template):
-        return RefusesEncoder(tokenizer, template, cutoff_len=512)
+        return RefusesEncoder(tokenizer, Fitting(template, cutoff_len=512))
 
 
 FINITE = "test_its_losses_are_finite_and_the_same_every_time"
