@@ -11,6 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 # Plugins import these from here, beside the other contracts.
+from .answers import AnswerReader as AnswerReader
+from .answers import Delta as Delta
+from .answers import ParsedAnswer as ParsedAnswer
+from .answers import ToolCall as ToolCall
+from .answers import ToolParser as ToolParser
 from .rows import DatasetSpec as DatasetSpec
 from .rows import Example as Example
 from .rows import Formatter as Formatter

@@ -10,6 +10,9 @@ from typing import Any
 
 from .problems import ConfigError, Origin, Problem
 
+PIPELINE = "pipeline"
+"""The key whose value is a list of configs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Raw:
@@ -65,26 +68,31 @@ def parse_yaml(text: str, source: str) -> dict[str, Raw]:
             place = Origin(source, root.start_mark.line + 1)
             hint = "write one 'key: value' per line"
             raise ConfigError.single("a config is a mapping of keys to values", hint, origin=place)
-        constructor = loader("")
-        out: dict[str, Raw] = {}
-        problems = []
-        for knode, vnode in root.value:
-            origin = Origin(source, knode.start_mark.line + 1)
-            key = str(knode.value)
-            if key in out:
-                first = out[key].origin.line
-                problems.append(
-                    Problem(
-                        "error", f"{key!r} is set twice, first on line {first}", "keep one of the two", origin=origin
-                    )
-                )
-                continue
-            scalar = vnode.value if isinstance(vnode, yaml.ScalarNode) else None
-            out[key] = Raw(constructor.construct_object(vnode, deep=True), origin, scalar)
+        problems: list[Problem] = []
+        out = _mapping(root, source, loader("").construct_object, problems)
     except yaml.YAMLError as e:
         raise ConfigError([_syntax_problem(e, source)]) from None
     if problems:
         raise ConfigError(problems)
+    return out
+
+
+def _mapping(root: Any, source: str, construct: Any, problems: list[Problem]) -> dict[str, Raw]:
+    """The keys of a mapping node. The steps of a pipeline are mappings too, so that their keys have lines."""
+    out: dict[str, Raw] = {}
+    for knode, vnode in root.value:
+        origin = Origin(source, knode.start_mark.line + 1)
+        key = str(knode.value)
+        if key in out:
+            message = f"{key!r} is set twice, first on line {out[key].origin.line}"
+            problems.append(Problem("error", message, "keep one of the two", origin=origin))
+            continue
+        if key == PIPELINE and vnode.id == "sequence" and all(step.id == "mapping" for step in vnode.value):
+            steps = [_mapping(step, source, construct, problems) for step in vnode.value]
+            out[key] = Raw(steps, origin)
+            continue
+        scalar = vnode.value if vnode.id == "scalar" else None
+        out[key] = Raw(construct(vnode, deep=True), origin, scalar)
     return out
 
 

@@ -21,7 +21,19 @@ from .specs import run as specs
 from .specs import training
 
 if TYPE_CHECKING:
-    from .contracts import Artifact, DatasetSpec, Encoder, Engine, Formatter, Parts, Result, Role, Template, Trainer
+    from .contracts import (
+        Artifact,
+        DatasetSpec,
+        Encoder,
+        Engine,
+        Formatter,
+        Parts,
+        Result,
+        Role,
+        Template,
+        ToolParser,
+        Trainer,
+    )
 
 NO_TELEMETRY = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -110,6 +122,9 @@ class Run:
 
     def load_template(self, tokenizer: Any) -> Template:
         return self._required("ftk_load_template", run=self, tokenizer=tokenizer)
+
+    def tool_parser(self, template: Template) -> ToolParser | None:
+        return self.single("ftk_tool_parser", run=self, template=template)
 
     def encoder(self, tokenizer: Any, template: Template) -> Encoder:
         return self._required("ftk_encoder", run=self, tokenizer=tokenizer, template=template)

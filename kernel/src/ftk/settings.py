@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .section import section
 
 
@@ -19,6 +21,8 @@ class RunConfig:
     """Seed of weights, data order and dropout."""
     do_train: bool | None = None
     """Train. Unset means yes unless only ``do_eval`` is asked for."""
+    pipeline: list[dict[str, Any]] | None = None
+    """Steps, each a run with keys of its own beside the file's, that goes on from the result of the one before."""
     do_eval: bool = False
     """Evaluate, after training when there is any."""
 

@@ -8,9 +8,11 @@ import typer
 
 from .. import lock
 from ..kinds import Action
+from ..pipeline import Pipeline
 from ..plan import Plan
+from ..settings import RunConfig
 from .options import ConfigArgument, Json, Overrides, Strict, print_json
-from .session import open_plan, show
+from .session import open_plan, open_steps, show
 from .table import table
 
 
@@ -25,17 +27,40 @@ def plan(
     if action not in (None, "train", "export", "chat"):
         raise typer.BadParameter("train, export or chat", param_hint="--for")
     chosen: Action | None = action  # type: ignore[assignment]
+    if pipeline := open_steps(config, overrides, strict=strict):
+        print_steps(pipeline, json=json)
+        return
     print_plan(open_plan(config, overrides, chosen, strict=strict), json=json)
 
 
-def print_plan(plan: Plan, *, json: bool = False) -> None:
-    estimate = estimated(plan)
+def print_steps(pipeline: Pipeline, *, json: bool = False) -> None:
     if json:
-        problems = [
-            {"level": p.level, "message": p.message, "hint": p.hint, "at": str(p.origin or "")} for p in plan.problems
-        ]
-        print_json(lock.describe(plan) | {"reasons": dict(plan.reasons), "estimate": estimate, "problems": problems})
+        print_json([{"step": step.name, **as_json(step.plan)} for step in pipeline.steps])
         return
+    for number, step in enumerate(pipeline.steps, 1):
+        typer.echo(
+            f"step {number} of {len(pipeline.steps)}, {step.name!r}, in {step.plan.config[RunConfig].output_dir}:"
+        )
+        print_plan(step.plan)
+        typer.echo()
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    problems = [
+        {"level": p.level, "message": p.message, "hint": p.hint, "at": str(p.origin or "")} for p in plan.problems
+    ]
+    return lock.describe(plan) | {
+        "reasons": dict(plan.reasons),
+        "estimate": estimated(plan),
+        "problems": problems,
+    }
+
+
+def print_plan(plan: Plan, *, json: bool = False) -> None:
+    if json:
+        print_json(as_json(plan))
+        return
+    estimate = estimated(plan)
     show(plan.problems)
     reasons = dict(plan.reasons)
     typer.echo(f"{plan.action} with {len(plan.components)} components, in this order:")

@@ -12,24 +12,38 @@ import typer
 from .. import lock
 from ..contracts import Result
 from ..execute import start
+from ..problems import ConfigError
 from ..run import Run
 from .options import ConfigArgument, Json, Overrides, Strict, print_json
-from .plan import print_plan
-from .session import open_plan, open_run
+from .pipeline import run_steps
+from .plan import print_plan, print_steps
+from .session import open_plan, open_run, open_steps, ready
 
 
 def run(
     config: ConfigArgument,
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop after the plan.")] = False,
+    step: Annotated[str | None, typer.Option(metavar="NAME", help="Run this step of a pipeline alone.")] = None,
     strict: Strict = False,
     json: Json = False,
 ) -> None:
     """Run a config: train, evaluate, export."""
-    if dry_run:
-        print_plan(open_plan(config, overrides, strict=strict), json=json)
+    pipeline = open_steps(config, overrides, strict=strict)
+    if pipeline is not None and step is None:
+        if dry_run:
+            print_steps(pipeline, json=json)
+        else:
+            words = ["run", config, *(overrides or ()), *(["--strict"] if strict else [])]
+            run_steps(pipeline, words, as_json=json)
         return
-    _run(open_run(config, overrides, strict=strict), json)
+    if pipeline is None and step is not None:
+        raise ConfigError.single(f"--step {step}: {config} is one run, not a pipeline", "leave --step out")
+    plan = open_plan(config, overrides, strict=strict) if pipeline is None else pipeline[str(step)].plan
+    if dry_run:
+        print_plan(plan, json=json)
+        return
+    _run(ready(plan), json)
 
 
 def replay(

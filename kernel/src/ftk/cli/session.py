@@ -12,10 +12,19 @@ import typer
 from ..compose import compose
 from ..discover import Installed, discover
 from ..kinds import Action
-from ..load import load_config, parse_overrides
+from ..load import Raw, load_config, parse_overrides
+from ..pipeline import Pipeline, is_pipeline, plan_steps, root_of
 from ..plan import Plan, infer_action, resolve_plan
 from ..problems import ConfigError, Problem, in_order
 from ..run import Run
+
+
+def read(config: str | None, overrides: Sequence[str] | None) -> tuple[dict[str, Raw], dict[str, Raw]]:
+    """The keys of the file, and those of the command line. Without a file every key is on the command line."""
+    words = list(overrides or ())
+    if config is not None and (config.startswith("--") or "=" in config):
+        words, config = [config, *words], None
+    return (load_config(config) if config is not None else {}), parse_overrides(words)
 
 
 def open_plan(
@@ -27,11 +36,18 @@ def open_plan(
     installed: Installed | None = None,
 ) -> Plan:
     """Compose and plan. Raises ConfigError with every error; under ``strict`` warnings are errors."""
-    words = list(overrides or ())
-    if config is not None and (config.startswith("--") or "=" in config):
-        words, config = [config, *words], None  # no file: every key is on the command line
-    raw = load_config(config) if config is not None else {}
-    raw |= parse_overrides(words)
+    file, replaced = read(config, overrides)
+    if is_pipeline(file):
+        root = root_of(file | replaced)
+        message = f"{config} is a pipeline of several runs"
+        raise ConfigError.single(message, f"give the folder of one of its steps, such as {root}/1-sft")
+    return resolved(file | replaced, action, strict=strict, installed=installed)
+
+
+def resolved(
+    raw: dict[str, Raw], action: Action | None = None, *, strict: bool = False, installed: Installed | None = None
+) -> Plan:
+    """The plan of one run's keys."""
     installed = installed or discover()
     composed, warnings = compose(raw, installed.index, installed.aliases(), keep_going=True)
     plan = resolve_plan(composed, installed, action or infer_action(composed), warnings=warnings)
@@ -40,11 +56,24 @@ def open_plan(
     return plan
 
 
+def open_steps(config: str, overrides: Sequence[str] | None = None, *, strict: bool = False) -> Pipeline | None:
+    """The steps of a pipeline, planned; ``None`` for a config that is one run."""
+    file, replaced = read(config, overrides)
+    if not is_pipeline(file):
+        return None
+    installed = discover()
+    return plan_steps(file, replaced, lambda keys, action: resolved(keys, action, strict=strict, installed=installed))
+
+
 def open_run(
     config: str | None, overrides: Sequence[str] | None = None, action: Action | None = None, *, strict: bool = False
 ) -> Run:
     """A run that is ready to start: nothing that it needs is missing, and its targets are imported."""
-    plan = open_plan(config, overrides, action, strict=strict)
+    return ready(open_plan(config, overrides, action, strict=strict))
+
+
+def ready(plan: Plan) -> Run:
+    """The plan's run. Raises ConfigError for what is missing; warnings are shown."""
     if any(p.level == "missing" for p in plan.problems):
         raise ConfigError([_as_error(p) for p in plan.problems if p.level == "missing"])
     show(plan.problems)

@@ -90,3 +90,13 @@ class PlanPhase:
         Default  nothing
         Example  ``return {"adapter bytes (float32)": 4 * parameters}``
         """
+
+    @hookspec
+    def ftk_hand_on(self, plan: Plan) -> dict[str, object]:
+        """The keys with which another run goes on from what this one leaves in its output folder.
+
+        Called   once for every plugin with a component in the plan, between the steps of a pipeline
+        Returns  key -> value; two plugins may not set one key
+        Default  nothing: the next step begins where this one began
+        Example  ``return {"model_name_or_path": plan.config[RunConfig].output_dir}``
+        """

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Result,
         Role,
         Template,
+        ToolParser,
     )
     from ..run import Run
 
@@ -92,6 +93,16 @@ class Data:
         Returns  a template bound to the tokenizer
         Default  none; ``template:auto`` provides the tokenizer's own
         Example  ``return JinjaTemplate(facts, tokenizer)``
+        """
+
+    @hookspec(firstresult=True)
+    def ftk_tool_parser(self, run: Run, template: Template) -> ToolParser | None:
+        """What reads answers written in the template's format. At most one provider.
+
+        Called   by what must know what an answer says: ``ftk chat --tools``, servers, tool-using rollouts
+        Returns  a parser, or ``None`` when the template has no format for tool calls
+        Default  none; ``tool-parser:auto`` takes the one that the template names
+        Example  ``return FormatParser(FORMATS["qwen"])``
         """
 
     @hookspec(firstresult=True)

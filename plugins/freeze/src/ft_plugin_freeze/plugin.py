@@ -1,6 +1,6 @@
 """What this plugin offers. Imports nothing heavy."""
 
-from ft_plugin_full.plugin import check_trains_weights
+from ft_plugin_full.plugin import check_trains_weights, weights_after
 from ftk.component import Component
 from ftk.markers import hookimpl
 from ftk.plan import Plan
@@ -36,3 +36,8 @@ def ftk_check(plan: Plan) -> list[Problem]:
             Problem("error", message, "name layers, or parts with freeze_extra_modules", "freeze_trainable_layers")
         )
     return problems
+
+
+@hookimpl
+def ftk_hand_on(plan: Plan) -> dict[str, object]:
+    return weights_after(plan)

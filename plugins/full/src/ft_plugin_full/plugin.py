@@ -4,6 +4,7 @@ from ftk.component import Component
 from ftk.markers import hookimpl
 from ftk.plan import Plan
 from ftk.problems import Problem
+from ftk.settings import RunConfig
 
 
 @hookimpl
@@ -21,6 +22,16 @@ def ftk_components() -> list[Component]:
 @hookimpl
 def ftk_check(plan: Plan) -> list[Problem]:
     return check_trains_weights(plan, "full")
+
+
+@hookimpl
+def ftk_hand_on(plan: Plan) -> dict[str, object]:
+    return weights_after(plan)
+
+
+def weights_after(plan: Plan) -> dict[str, object]:
+    """``ftk_hand_on`` of a plan that trains the weights themselves."""
+    return {"model_name_or_path": plan.config[RunConfig].output_dir} if plan.action == "train" else {}
 
 
 def check_trains_weights(plan: Plan, name: str) -> list[Problem]:

@@ -1,6 +1,6 @@
 """What this plugin offers. Imports nothing heavy."""
 
-from ft_plugin_peft.checks import check_adapters
+from ft_plugin_peft.checks import adapters_after, check_adapters
 from ftk.aliases import Alias
 from ftk.component import Component
 from ftk.markers import hookimpl
@@ -53,3 +53,8 @@ def ftk_check(plan: Plan) -> list[Problem]:
     if not config.lora_target:
         problems.append(Problem("error", "lora_target is empty", "write 'all', or names of layers", key="lora_target"))
     return problems
+
+
+@hookimpl
+def ftk_hand_on(plan: Plan) -> dict[str, object]:
+    return adapters_after(plan)

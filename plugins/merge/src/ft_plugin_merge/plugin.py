@@ -57,6 +57,13 @@ def ftk_check(plan: Plan) -> list[Problem]:
     return problems
 
 
+@hookimpl
+def ftk_hand_on(plan: Plan) -> dict[str, object]:
+    if plan.action != "export":
+        return {}
+    return {"model_name_or_path": plan.config[MergeConfig].export_dir, "adapter_name_or_path": None}
+
+
 def sources(plan: Plan) -> list[str]:
     """What the export is made from: an export must never replace it."""
     names = [plan.config[HfConfig].model_name_or_path, *(plan.config[AdapterConfig].adapter_name_or_path or ())]

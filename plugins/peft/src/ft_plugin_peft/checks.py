@@ -1,4 +1,4 @@
-"""Rules about the shared keys, for the ``ftk_check`` of plugins that load adapters. Imports nothing heavy."""
+"""Rules about the shared keys, for the planning hooks of plugins that load adapters. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ftk.plan import Plan
 from ftk.problems import Problem
+from ftk.settings import RunConfig
 
 from .config import AdapterConfig
 
@@ -39,3 +40,13 @@ def check_adapters(plan: Plan) -> list[Problem]:
             )
         )
     return problems
+
+
+def adapters_after(plan: Plan) -> dict[str, object]:
+    """``ftk_hand_on`` of a plan that trains an adapter: the earlier ones that it keeps, and its own."""
+    if plan.action != "train":
+        return {}
+    config = plan.config[AdapterConfig]
+    earlier = list(config.adapter_name_or_path or ())
+    kept = earlier if config.create_new_adapter else earlier[:-1]
+    return {"adapter_name_or_path": [*kept, plan.config[RunConfig].output_dir]}
