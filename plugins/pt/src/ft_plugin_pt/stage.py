@@ -37,6 +37,7 @@ class Pt:
             label_smoothing=run.config[TrainerConfig].label_smoothing_factor,
             accuracy=run.config[EvaluationConfig].compute_accuracy,
             token_loss=run.loss(),
+            policy=parts.model,
         )
         return FtkTrainer(run, parts, objective)
 

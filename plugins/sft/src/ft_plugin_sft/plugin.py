@@ -9,6 +9,8 @@ from ftk.component import Component
 from ftk.markers import hookimpl
 from ftk.problems import Problem
 
+from .config import SftConfig
+
 if TYPE_CHECKING:
     from ftk.plan import Plan
 
@@ -28,9 +30,16 @@ def ftk_components() -> list[Component]:
 
 
 @hookimpl
+def ftk_sections() -> list[str]:
+    return ["ft_plugin_sft.config:SftConfig"]
+
+
+@hookimpl
 def ftk_check(plan: Plan) -> list[Problem]:
-    data = plan.config[DataConfig]
-    if not data.ignore_pad_token_for_loss:
+    problems = []
+    if not plan.config[DataConfig].ignore_pad_token_for_loss:
         message = "ignore_pad_token_for_loss: padding never carries loss here"
-        return [Problem("warning", message, "", "ignore_pad_token_for_loss")]
-    return []
+        problems.append(Problem("warning", message, "", "ignore_pad_token_for_loss"))
+    if (weight := plan.config[SftConfig].z_loss_coefficient) < 0:
+        problems.append(Problem("error", f"z_loss_coefficient={weight} is negative", "", "z_loss_coefficient"))
+    return problems

@@ -16,6 +16,8 @@ from ftk.contracts import Encoded, Example, Message, Template
 from ftk.markers import hookimpl
 from ftk.problems import RowError
 
+from .config import SftConfig
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -30,11 +32,15 @@ class Sft:
 
     @hookimpl
     def ftk_build_trainer(self, run: Run, parts: Parts) -> FtkTrainer:
-        """``ftk_loss`` may give a function from the targets' log-probabilities (N) to their losses (N)."""
+        """``ftk_loss`` may give a function from the targets' log-probabilities (N) to their losses (N), or a
+        ``PredictionLoss`` of ``ft_plugin_trainer.predictions``.
+        """
         objective = NextToken(
             label_smoothing=run.config[TrainerConfig].label_smoothing_factor,
             accuracy=run.config[EvaluationConfig].compute_accuracy,
             token_loss=run.loss(),
+            z_loss=run.config[SftConfig].z_loss_coefficient,
+            policy=parts.model,
         )
         return FtkTrainer(run, parts, objective)
 

@@ -1,0 +1,1 @@
+"""Anchored supervised fine-tuning for ftk."""

@@ -1,0 +1,1 @@
+"""Dynamic fine-tuning for ftk."""

@@ -1,0 +1,1 @@
+"""Entropy-adaptive fine-tuning for ftk."""
