@@ -14,10 +14,7 @@ HERE = Path(__file__).parent
 HINTS = {
     "adam_mini": {"ft-plugin-adam-mini"},
     "apollo": {"ft-plugin-apollo"},
-    "asft": {"ft-plugin-asft"},
     "badam": {"ft-plugin-badam"},
-    "dft": {"ft-plugin-dft"},
-    "eaft": {"ft-plugin-eaft"},
     "export_gptq": {"ft-plugin-gptq"},
     "fp8": {"ft-plugin-fp8"},
     "full_sft_ds": {"ft-plugin-deepspeed"},
