@@ -31,6 +31,9 @@ class Objective:
     step: int = 0
     """Optimizer steps made so far, also before the run was resumed. The trainer sets it before ``begin_step``."""
 
+    counts: bool = True
+    """Whether the step's rows count; not where they only repeat those of another process. Set before ``begin_step``."""
+
     def begin_step(self, model: nn.Module, batches: list[Batch]) -> list[Batch]:
         """The micro-batches of an optimizer step, made of those that were drawn for it on this process.
 
@@ -71,6 +74,10 @@ class Objective:
 
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
         """Take back what ``state`` gave."""
+
+    def logged(self, means: dict[str, float]) -> dict[str, float]:
+        """Means over the steps since the last log entry, without the loss -> what is logged of them."""
+        return means
 
     def summary(self, means: dict[str, float]) -> dict[str, float]:
         """Means over an evaluation set -> its metrics."""

@@ -151,6 +151,7 @@ class FtkTrainer(WholeCheckpoints):
             return batches
         self.objective.step = self.state.global_step
         counted = [batch for batch in batches if REPEATED not in batch]
+        self.objective.counts = bool(counted)
         drawn = [{key: value for key, value in batch.items() if key != REPEATED} for batch in counted or batches]
         made = self.objective.begin_step(self.model_wrapped, drawn)
         if not counted:
@@ -250,7 +251,7 @@ class FtkTrainer(WholeCheckpoints):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
-            logs |= self._means(self._log_sums)
+            logs |= self.objective.logged(self._means(self._log_sums))
             self._log_sums = {}
         if SUMMARY in logs:  # of the whole run, also of what was trained before it was resumed
             logs["train_loss"] = self._total_loss_scalar / max(self.state.global_step, 1)
