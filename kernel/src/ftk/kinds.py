@@ -28,7 +28,7 @@ KINDS = {
         Kind("loader", True, _ALL),
         Kind("quantizer", True, _ALL),
         Kind("template", True, _ALL),
-        Kind("tool-parser", True, _ALL),
+        Kind("tool-parser", True, ("chat",)),
         Kind("source", False, ("train",)),
         Kind("format", False, ("train",)),
         Kind("dataset", True, ("train",)),
