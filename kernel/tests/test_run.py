@@ -306,6 +306,16 @@ def test_a_plugin_brings_a_hook_of_its_own(run_of):
         both.merged("ftk_lora_kwargs", into="LoraConfig", run=both)
 
 
+def test_hooks_come_also_from_a_plugin_without_a_component_in_the_plan_that_another_depends_on(run_of, install, plugin):
+    run = run_of({"addon:dora": Dora}, specs=[Specs])
+    whole = run.plan.installed.usable[0]
+    base = plugin("ft-plugin-base", ftk_hookspecs=lambda: ["test_run_targets:Specs"])
+    offers = plugin("ft-plugin-offers", components=list(whole.components), requires=["ftk-kernel", "ft-plugin-base"])
+    config, _ = compose({}, install(base, offers).index)
+    plan = resolve_plan(config, install(base, offers), "train", components=[c.id for c in whole.components])
+    assert Run(plan).merged("ftk_lora_kwargs", into="LoraConfig", run=None) == {"use_dora": True}
+
+
 def test_an_error_says_which_component_raised_it_and_trackers_are_told(run_of):
     with pytest.raises(ValueError, match="bad template") as caught:
         start(run_of({"template:t": Failing, "tracker:t": Tracker}))

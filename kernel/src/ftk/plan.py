@@ -42,6 +42,17 @@ class Plan:
         rows = {p.dist: p for p in self.installed.usable}
         return [rows[dist] for dist in dict.fromkeys(c.plugin for c in self.components) if dist in rows]
 
+    def extended(self) -> list[Plugin]:
+        """Those plugins and all that they depend on: whose hooks the components may implement."""
+        rows = {p.dist: p for p in self.installed.usable}
+        found = {p.dist: p for p in self.plugins()}
+        todo = list(found.values())
+        while todo:
+            more = [rows[dist] for dist in todo.pop(0).requires if dist in rows and dist not in found]
+            found |= {p.dist: p for p in more}
+            todo += more
+        return list(found.values())
+
 
 def infer_action(config: Config) -> Action:
     """Export when the config names where to export to and nothing to train on, else train."""

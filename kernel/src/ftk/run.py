@@ -64,7 +64,7 @@ class Run:
         manager = pluggy.PluginManager("ftk")
         for spec in SPECS:
             manager.add_hookspecs(spec)
-        for plugin in self.plan.plugins():
+        for plugin in self.plan.extended():
             for target in getattr(plugin.module, "ftk_hookspecs", list)():
                 manager.add_hookspecs(resolve(target))
         objects: dict[str, object] = {}

@@ -51,7 +51,7 @@ class Declare:
     def ftk_hookspecs(self) -> list[str]:
         """Import strings of hookspec classes, for plugins that others extend.
 
-        Called   once for every plugin with a component in the plan, when the run's manager is made
+        Called   once for every plugin with a component in the plan, or that such a one depends on, when a run is made
         Returns  ``"package.module:Class"`` strings; the methods are marked with ``@hookspec``
         Default  none
         Example  ``return ["ft_plugin_lora.specs:LoraSpecs"]``
