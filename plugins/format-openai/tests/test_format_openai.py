@@ -123,6 +123,24 @@ def test_pairs_are_answers_after_messages_or_whole_conversations(tmp_path):
         assert (example.messages, example.chosen, example.rejected) == (prompt, [good], [bad])
 
 
+def test_answers_that_begin_with_the_same_call_keep_it(tmp_path):
+    read = reader(tmp_path, ranking=True)
+    start = [assistant("", tool_calls=[call("f")]), {"role": "tool", "content": "7"}]
+    good, bad = [*start, assistant("good")], [*start, assistant("bad")]
+    for before in ([], [user("q")]):
+        row = {"messages": [user("q")], "chosen": [*before, *good], "rejected": [*before, *bad]}
+        example = read(row)
+        assert (example.messages, example.chosen, example.rejected) == ([user("q")], good, bad)
+
+
+def test_media_of_the_prompt_come_before_those_of_answers(tmp_path):
+    def picture(name):
+        return [{"type": "image", "image": name}]
+
+    row = {"messages": [user(picture("q"))], "chosen": assistant(picture("a")), "rejected": assistant(picture("b"))}
+    assert reader(tmp_path, ranking=True)(row).images == ["q", "a", "b"]
+
+
 def test_equal_answers_are_not_taken_for_the_prompt(tmp_path):
     both = [user("q"), assistant("same")]
     example = reader(tmp_path, ranking=True)({"chosen": both, "rejected": both})

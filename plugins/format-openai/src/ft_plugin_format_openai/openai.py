@@ -71,8 +71,8 @@ def read_openai(
 ) -> Example:
     """An example of a row. Raises RowError naming the turn, counted from 1.
 
-    For pairs, ``chosen`` and ``rejected`` are an answer, or whole conversations: what they have in common at the
-    beginning is the prompt then.
+    For pairs, ``chosen`` and ``rejected`` are the turns after the prompt, or whole conversations; where there is no
+    prompt, it is what these have in common at the beginning.
     """
     cells = Row(row, names)
     media: dict[str, list[Any]] = cells.media()
@@ -83,19 +83,28 @@ def read_openai(
         messages = _with_system(cells, read(_conversation(cells), ""))
         return Example(messages=messages, desirable=cells.verdict(), **shared, **media)
     chosen, rejected = (_answers(cells, role) for role in ("chosen", "rejected"))
-    prompt = _common(chosen, rejected)
-    chosen, rejected = chosen[len(prompt) :], rejected[len(prompt) :]
-    if cells.has("messages") or cells.has("prompt"):
-        given = _conversation(cells)
-        prompt = prompt if given[: len(prompt)] == prompt and prompt else [*given, *prompt]
+    prompt, repeated = _prompt(cells, _common(chosen, rejected))
     if not prompt:
         raise RowError(f"no prompt: missing column {cells.name('messages')!r} (columns there: {', '.join(row)})")
-    answers = {}
-    for role, turns in (("chosen", chosen), ("rejected", rejected)):
+    answers = {"chosen": chosen[repeated:], "rejected": rejected[repeated:]}
+    messages = _with_system(cells, read(prompt, ""))
+    for role, turns in answers.items():
         answers[role] = read(turns, f"column {cells.name(role)!r}: ")
         if answers[role][0]["role"] != "assistant":
             raise RowError(f"column {cells.name(role)!r} does not begin with an answer")
-    return Example(messages=_with_system(cells, read(prompt, "")), **answers, **shared, **media)
+    return Example(messages=messages, **answers, **shared, **media)
+
+
+def _prompt(cells: Row, common: list[Any]) -> tuple[list[Any], int]:
+    """The turns before the answers, and how many turns at the beginning of both answers repeat them."""
+    if not (cells.has("messages") or cells.has("prompt")):
+        return common, len(common)
+    given = _conversation(cells)
+    if common[: len(given)] == given:
+        return given, len(given)
+    if common and given[: len(common)] == common:  # the column holds one of the two conversations
+        return common, len(common)
+    return given, 0
 
 
 def _conversation(cells: Row) -> list[Any]:
