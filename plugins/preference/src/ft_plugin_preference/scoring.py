@@ -1,0 +1,160 @@
+"""Log-probabilities of both answers of pairs, with the prompt computed once where the model can.
+
+Shape suffixes: B pairs, T positions of a row, N target tokens of all rows, in row order.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ft_plugin_reference_model.reference import evaluating
+from ft_plugin_trainer.targets import IGNORE, TargetLogprobs, unwrapped
+from ftk.problems import RunError
+
+from .losses import Pairs
+from .pairs import CHOSEN, REJECTED, PairCollator, in_one_row, in_two_rows
+
+PROBE = ((9, 4, 6), (5, 8, 3))
+"""Tokens of the prompt, the chosen and the rejected answer of pairs that show whether a model can share prompts."""
+
+
+class PairScorer:
+    """Scores batches of ``PairCollator`` with any causal model of transformers."""
+
+    def __init__(self, *, share: bool | Literal["auto"] = "auto", ld_alpha: float | None = None) -> None:
+        """``share``: whether the prompt is computed once for both answers. ``auto``: where that works and is less work.
+
+        ld_alpha  what tokens beyond the shorter answer's length count: LD-DPO, equation 10 of arXiv:2409.06411, for the
+                  policy and for the reference
+        """
+        self.share, self.ld_alpha = share, ld_alpha
+        self.logprobs = TargetLogprobs()
+        self._fault: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
+
+    def __call__(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> tuple[Pairs, Any]:
+        """The pairs without a reference, and what the model returned."""
+        one_row = self._shares(model, batch)
+        logprobs_N, outputs = self.token_logprobs(model, batch, one_row=one_row)
+        return self.pairs(logprobs_N, batch), outputs
+
+    def token_logprobs(
+        self, model: nn.Module, batch: Mapping[str, torch.Tensor], *, one_row: bool
+    ) -> tuple[torch.Tensor, Any]:
+        """Of every target of chosen and rejected of the first pair, the second, ...: both ways give the same."""
+        if one_row:
+            made = in_one_row(batch)
+            labels = batch["labels"]
+            inputs = {
+                "input_ids": batch["input_ids"],
+                "attention_mask": _as_attention_takes_it(made["mask"], model),
+                "position_ids": made["position_ids"],
+            }
+        else:
+            inputs = in_two_rows(batch)
+            labels = inputs.pop("labels")
+        targets_BT = F.pad(labels[:, 1:], (0, 1), value=IGNORE)
+        scores = self.logprobs(model, {**inputs, "use_cache": False}, targets_BT)
+        return scores.logprobs_N, scores.outputs
+
+    def pairs(self, logprobs_N: torch.Tensor, batch: Mapping[str, torch.Tensor]) -> Pairs:
+        """Sums over answers."""
+        target_BT = batch["labels"] != IGNORE
+        segments_BT = batch["segments"]
+        sides = [target_BT & (segments_BT == part) for part in (CHOSEN, REJECTED)]
+        tokens = [side_BT.sum(1) for side_BT in sides]
+        weight_BT = torch.ones_like(segments_BT, dtype=logprobs_N.dtype)
+        if self.ld_alpha is not None:
+            common_B1 = torch.minimum(*tokens)[:, None]
+            for side_BT in sides:
+                weight_BT = torch.where(side_BT & (side_BT.cumsum(1) > common_B1), self.ld_alpha, weight_BT)
+        values_BT = torch.zeros_like(weight_BT).masked_scatter(target_BT, logprobs_N)
+        chosen_B, rejected_B = ((values_BT * weight_BT * side_BT).sum(1) for side_BT in sides)
+        return Pairs(
+            chosen_B=chosen_B,
+            rejected_B=rejected_B,
+            chosen_mean_B=(values_BT * sides[0]).sum(1) / tokens[0],
+            chosen_tokens_B=tokens[0],
+            rejected_tokens_B=tokens[1],
+        )
+
+    def _shares(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> bool:
+        if self.share is False:
+            return False
+        inner = unwrapped(model)
+        if inner not in self._fault:
+            self._fault[inner] = self._find_fault(model)
+        if self.share is True and self._fault[inner]:
+            message = f"pref_shared_prompt: this model cannot share prompts: {self._fault[inner]}"
+            raise RunError(message, "set pref_shared_prompt: auto")
+        return not self._fault[inner] and (self.share is True or is_less_work(model, batch))
+
+    def _find_fault(self, model: nn.Module) -> str:
+        """Why the model cannot compute both answers in one row; empty when it can. What cannot be read is measured."""
+        config = unwrapped(model).config.get_text_config()
+        attention = getattr(config, "_attn_implementation", None)
+        if attention not in ("sdpa", "eager"):
+            return f"its attention {attention!r} takes no mask"
+        others = {kind for kind in getattr(config, "layer_types", None) or () if kind != "full_attention"}
+        if others or getattr(config, "sliding_window", None) or getattr(config, "attention_chunk_size", None):
+            return f"not all of its layers see all that is before ({', '.join(sorted(others)) or 'a sliding window'})"
+        batch = _probe_batch(model)
+        with torch.no_grad(), torch.random.fork_rng(), evaluating(model):
+            two_N, _ = self.token_logprobs(model, batch, one_row=False)
+            try:
+                one_N, _ = self.token_logprobs(model, batch, one_row=True)
+            except Exception as e:  # a model that takes no such mask may fail in any way
+                return f"it fails with {type(e).__name__}: {e}"
+        half = any(p.dtype in (torch.bfloat16, torch.float16) for p in model.parameters()) or _autocasts()
+        if (one_N - two_N).abs().mean() > (3e-2 if half else 1e-4) * two_N.abs().mean():
+            return "it gives the answers other log-probabilities than alone"
+        return ""
+
+
+def is_less_work(model: nn.Module, batch: Mapping[str, torch.Tensor]) -> bool:
+    """Whether one row per pair is less work than two.
+
+    A layer of width H costs some ``12 H^2`` products for each position and ``2 H`` for each that another one looks at.
+    """
+    width = 6 * unwrapped(model).config.get_text_config().hidden_size
+
+    def work(rows: int, positions: int) -> int:
+        return rows * positions * (width + positions)
+
+    real_B2 = torch.stack([(batch["segments"] != part).sum(1) for part in (REJECTED, CHOSEN)], 1)
+    padding_B1 = (batch["labels"].shape[1] - (batch["segments"] < 3).sum(1))[:, None]
+    alone = int((real_B2 - padding_B1).max())
+    return work(*batch["labels"].shape) < work(2 * len(real_B2), alone)
+
+
+def _as_attention_takes_it(mask_B1TT: torch.Tensor, model: nn.Module) -> torch.Tensor:
+    """What ``sdpa`` wants as true and false, ``eager`` adds to the scores."""
+    inner = unwrapped(model)
+    if inner.config.get_text_config()._attn_implementation == "sdpa":
+        return mask_B1TT
+    dtype = inner.dtype if inner.dtype.is_floating_point else torch.float32
+    return torch.zeros(mask_B1TT.shape, dtype=dtype, device=mask_B1TT.device).masked_fill(
+        ~mask_B1TT, torch.finfo(dtype).min
+    )
+
+
+def _probe_batch(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Pairs whose tokens are all different as far as the vocabulary reaches."""
+    embeddings = unwrapped(model).get_input_embeddings().weight
+    ids = iter(range(3, 10_000, 7))
+    rows = []
+    for lengths in PROBE:
+        prompt, chosen, rejected = ([next(ids) % embeddings.shape[0] for _ in range(n)] for n in lengths)
+        answers = {"chosen_input_ids": chosen, "chosen_labels": chosen}
+        answers |= {"rejected_input_ids": rejected, "rejected_labels": rejected}
+        rows.append({"prompt_input_ids": prompt, **answers})
+    return {name: value.to(embeddings.device) for name, value in PairCollator(0)(rows).items()}
+
+
+def _autocasts() -> bool:
+    return torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
