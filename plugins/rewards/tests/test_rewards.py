@@ -53,6 +53,10 @@ def test_two_files_may_have_one_name(tmp_path):
     assert list(scores.parts) == files
 
 
+def test_a_function_is_called_by_its_file_and_name_in_the_log(tmp_path):
+    assert list(score(tmp_path, "def score(completions, **_): return [1, 2, 3]").parts) == ["mine:score"]
+
+
 def test_a_number_that_is_none_is_counted_where_it_is_and_costs_the_others_nothing(tmp_path):
     given = "def score(completions, **_): return [1.5, float('nan'), None]"
     scores = score(tmp_path, given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 from ftk.markers import hookimpl
@@ -17,7 +18,14 @@ from .specs import Reward
 class RewardFiles:
     @hookimpl
     def ftk_rewards(self, run: Run) -> dict[str, Reward]:
-        return {name: function_of(name) for name in run.config[RewardsConfig].reward_funcs or () if ":" in name}
+        names = names_of(run.config[RewardsConfig].reward_funcs or ())
+        return {name: function_of(written) for written, name in names.items() if ":" in written}
+
+
+def names_of(written: Sequence[str]) -> dict[str, str]:
+    """What each of ``reward_funcs`` is called in the log: without its folder, unless another one would be too."""
+    short = {name: f"{Path(name.rpartition(':')[0]).stem}:{name.rpartition(':')[2]}" for name in written if ":" in name}
+    return {name: short[name] if list(short.values()).count(short.get(name)) == 1 else name for name in written}
 
 
 def function_of(name: str) -> Reward:

@@ -14,6 +14,7 @@ from ftk.contracts import Message
 from ftk.problems import RunError
 
 from .config import RewardsConfig
+from .files import names_of
 from .specs import Reward
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class Rewards:
         if not self.rewards:
             raise RunError("no reward is named, and there is nothing to learn from", "set reward_funcs: exact_answer")
         self.weights = dict.fromkeys(self.rewards, 1.0)
-        self.weights |= dict(zip(config.reward_funcs or (), config.reward_weights or (), strict=False))
+        names = names_of(config.reward_funcs or ()).values()
+        self.weights |= dict(zip(names, config.reward_weights or (), strict=False))
         self.timeout, self.logger = config.reward_timeout, run.logger
         self._worked: set[str] = set()
         self._told: set[str] = set()
