@@ -138,6 +138,7 @@ class FtkTrainer(WholeCheckpoints):
             return [], None
         if isinstance(batches[0], Rows):
             batches = [self._collated(rows) for rows in by_length(batches, self.objective.length)]
+        self.model_wrapped.train()  # transformers says so later, and an evaluation may have been before
         places, batches = len(batches), self._begun(batches)
         count = torch.stack([self._count(batch).to(device) for batch in batches]).sum()
         count = self.accelerator.reduce(count, "sum")
