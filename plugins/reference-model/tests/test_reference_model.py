@@ -15,7 +15,7 @@ from ftk_sdk.testing import make_plan, make_run
 from ftk_sdk.tiny import tiny_llama, tiny_tokenizer, write_tiny_model
 
 IDS = torch.arange(24).view(2, 12) * 7 % 512
-LOADER = "loader:hf"
+LOADER, ADDON = "loader:hf", "addon:reference-model"
 
 
 class TestPlugin(PluginContract):
@@ -147,6 +147,22 @@ def test_the_policy_is_back_after_an_error_too(tiny_model_dir):
     assert model.training and torch.equal(logits_of(model), trained)
 
 
+@pytest.mark.parametrize("other", [False, True])
+def test_mixed_precision_is_the_references_too_and_leaves_nothing_behind(tiny_model_dir, other):
+    keys = {"bf16": True, "model_dtype": "float32"} | ({"ref_model": str(tiny_model_dir)} if other else {})
+    run, model = begun(tiny_model_dir, "adapter:full", *[ADDON] * other, **keys)
+    reference = reference_for(run, model)
+    with torch.autocast("cpu", torch.bfloat16):
+        before = logits_of(model)
+        with reference.active(model) as module:
+            assert torch.equal(module(IDS).logits, before)
+        changed(model)
+        assert not torch.equal(model(IDS).logits, before)
+    if other:
+        with reference.active(model) as module:
+            assert torch.equal(module(IDS).logits, before)
+
+
 class Wrapper(nn.Module):
     """Like what several processes need around a model."""
 
@@ -174,9 +190,6 @@ def test_a_policy_that_was_split_is_refused(tiny_model_dir):
 @pytest.fixture(scope="module")
 def other_dir(tmp_path_factory):
     return write_tiny_model(tmp_path_factory.mktemp("other"), seed=5)
-
-
-ADDON = "addon:reference-model"
 
 
 def test_another_model_can_be_the_reference(tiny_model_dir, other_dir):

@@ -133,13 +133,14 @@ class PairObjective(Objective):
     def _tangents(self, parts: list[Pairs]) -> torch.Tensor:
         """Values and derivatives of this process's pairs in the losses of all processes' pairs, of shape (B, 4)."""
         mine = {name: torch.cat([getattr(part, name) for part in parts]) for name in _fields(parts[0])}
-        whole, start = _gathered(mine)
+        counted = len(mine["chosen_B"]) if self.counts else 0  # rows that another process has too count there
+        whole, start = _gathered({name: value[:counted] for name, value in mine.items()})
         leaves = {name: whole[name].detach().requires_grad_() for name in LEAVES}
         with torch.enable_grad():
             loss_B = self.loss(Pairs(**{**whole, **leaves}))
             grads = torch.autograd.grad(loss_B.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True)
-        here = slice(start, start + len(mine["chosen_B"]))
-        return torch.stack([loss_B.detach(), *grads], 1)[here]
+        tangent_B4 = torch.stack([loss_B.detach(), *grads], 1)[start : start + counted]
+        return tangent_B4 if self.counts else tangent_B4.new_zeros(len(mine["chosen_B"]), 4)
 
 
 def along(tangent: tuple[torch.Tensor, ...], values: list[torch.Tensor]) -> torch.Tensor:

@@ -19,6 +19,7 @@ from transformers import AutoTokenizer
 from ft_plugin_peft.adapters import load_adapter
 from ft_plugin_peft.config import AdapterConfig
 from ft_plugin_peft.merging import merged
+from ft_plugin_trainer.config import TrainerConfig
 from ft_plugin_trainer.targets import unwrapped
 from ftk.problems import RunError
 
@@ -37,7 +38,7 @@ def reference_for(run: Run, model: nn.Module) -> Reference:
     model  what ``run.adapt_model`` returned. Of a run that is resumed too, as its weights are loaded later
     """
     if run.config[ReferenceModelConfig].is_separate or _is_sharded(model):
-        return SeparateModel(_load(run, model))
+        return SeparateModel(_load(run, model), autocast=_mixed_precision(run))
     if isinstance(model, PeftModel) and not _continues(run) and _begins_as_nothing(model):
         run.logger.info("reference: the policy without its adapter")
         return WithoutAdapter()
@@ -88,26 +89,41 @@ class StartingWeights(Reference):
         trained = {name: parameters[name].data for name in self.weights}
         self.weights = {name: w.to(trained[name]) for name, w in self.weights.items()}
         try:
-            for name, weight in self.weights.items():
-                parameters[name].data = weight
+            _put(self.weights, parameters)
             yield policy
         finally:
-            for name, weight in trained.items():
-                parameters[name].data = weight
+            _put(trained, parameters)
+
+
+def _put(weights: Mapping[str, torch.Tensor], parameters: Mapping[str, nn.Parameter]) -> None:
+    for name, weight in weights.items():
+        parameters[name].data = weight
+    torch.clear_autocast_cache()  # it knows parameters, not what they hold
 
 
 class SeparateModel(Reference):
-    """A model of its own."""
+    """A model of its own.
 
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model.requires_grad_(False)
+    autocast  the type of mixed precision, which the trainer arranges for the policy alone
+    """
+
+    def __init__(self, model: nn.Module, *, autocast: torch.dtype | None = None) -> None:
+        self.model, self.autocast = model.requires_grad_(False), autocast
 
     @contextlib.contextmanager
     def _module(self, policy: nn.Module) -> Iterator[nn.Module]:
         device = next(policy.parameters()).device
         if next(self.model.parameters()).device != device and not _is_placed(self.model):
             self.model.to(device)
-        yield self.model
+        with torch.autocast(device.type, self.autocast) if self.autocast else contextlib.nullcontext():
+            yield self.model
+
+
+def _mixed_precision(run: Run) -> torch.dtype | None:
+    config = run.config[TrainerConfig]
+    if config.pure_bf16 or not (config.bf16 or config.fp16):
+        return None
+    return torch.bfloat16 if config.bf16 else torch.float16
 
 
 def _load(run: Run, policy: nn.Module) -> nn.Module:
