@@ -21,7 +21,6 @@ HINTS = {
     "llamapro": {"ft-plugin-llamapro"},
     "long_context": {"ft-plugin-flash-attention", "ft-plugin-rope"},
     "lora_dpo": {"ft-plugin-dpo"},
-    "lora_kto": {"ft-plugin-kto"},
     "lora_ppo": {"ft-plugin-ppo", "ft-plugin-reward"},
     "lora_reward": {"ft-plugin-rm"},
     "lora_sft_ds3": {"ft-plugin-deepspeed"},

@@ -1,0 +1,1 @@
+"""Binary classifier optimisation for ftk."""

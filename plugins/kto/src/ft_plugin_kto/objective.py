@@ -1,0 +1,125 @@
+"""What objectives of single answers share: scores of answers by policy and reference, and what is logged of them.
+
+B answers, T positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import distributed, nn
+from torch.nn import functional as F
+
+from ft_plugin_preference.config import PreferenceConfig
+from ft_plugin_preference.stage import switch_off_dropout
+from ft_plugin_reference_model.reference import Reference, evaluating, reference_for
+from ft_plugin_trainer.objective import Objective
+from ft_plugin_trainer.targets import IGNORE, TargetLogprobs, sum_by_row
+
+from .answers import OTHER, length_of
+
+if TYPE_CHECKING:
+    from ft_plugin_trainer.objective import Batch, Sums
+    from ftk.run import Run
+
+
+class AnswerScores:
+    """Summed log-probabilities of answers."""
+
+    def __init__(self, reference: Reference) -> None:
+        self.reference = reference
+        self._policy, self._theirs = TargetLogprobs(), TargetLogprobs()
+
+    def policy(self, model: nn.Module, batch: Mapping[str, torch.Tensor], of: str = "") -> torch.Tensor:
+        return summed(self._policy, model, batch, of)
+
+    def reference_of(self, model: nn.Module, batch: Mapping[str, torch.Tensor], of: str = "") -> torch.Tensor:
+        with self.reference.active(model) as module:
+            return summed(self._theirs, module, batch, of)
+
+    def other_logratios(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Of answers to other prompts, without gradient and without dropout."""
+        with torch.no_grad(), evaluating(model):
+            ours_B = self.policy(model, batch, OTHER)
+        return ours_B - self.reference_of(model, batch, OTHER)
+
+
+def answer_scores(run: Run, model: nn.Module) -> AnswerScores:
+    """Scores by a policy that has not been trained yet, and by its reference."""
+    if not run.config[PreferenceConfig].pref_dropout and (n := switch_off_dropout(model)):
+        run.logger.info("dropout is off in %d places; pref_dropout: true keeps it", n)
+    return AnswerScores(reference_for(run, model))
+
+
+def summed(scores: TargetLogprobs, model: nn.Module, batch: Mapping[str, torch.Tensor], of: str) -> torch.Tensor:
+    targets_BT = F.pad(batch[f"{of}labels"][:, 1:], (0, 1), value=IGNORE)
+    inputs = {name: batch[f"{of}{name}"] for name in ("input_ids", "attention_mask")}
+    return sum_by_row(scores(model, inputs, targets_BT).logprobs_N, targets_BT != IGNORE)
+
+
+class AnswerObjective(Objective):
+    """The mean over answers of ``losses``, and ``ftx`` times the mean cross-entropy of the good ones' tokens.
+
+    The second mean is over good answers, each of which is the mean over its tokens, as LLaMA-Factory takes it.
+    """
+
+    def __init__(self, scores: AnswerScores, *, beta: float, ftx: float = 0.0) -> None:
+        self.scores, self.beta, self.ftx = scores, beta, ftx
+        self.answers_per_good = 0.0
+
+    def losses(self, logratios_B: torch.Tensor, desirable_B: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+    def length(self, row: Mapping[str, object]) -> int:
+        return length_of(row)
+
+    def count(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return torch.tensor(len(batch["labels"]), device=batch["labels"].device)
+
+    def begin_step(self, model: nn.Module, batches: list[Batch]) -> list[Batch]:
+        if self.ftx and model.training:
+            good = torch.cat([batch["desirable"] for batch in batches]).double()
+            good_sum, n = total(torch.stack([good.sum(), good.new_tensor(len(good))]) * self.counts)
+            self.answers_per_good = float(n / good_sum) if good_sum else 0.0
+        device = next(model.parameters()).device
+        return [{name: value.to(device) for name, value in batch.items()} for batch in batches]
+
+    def sums(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> Sums:
+        good_B, count = batch["desirable"], self.count(batch)
+        reference_B = self.scores.reference_of(model, batch)
+        logp_B = self.scores.policy(model, batch)
+        logratios_B = logp_B - reference_B
+        loss = self.losses(logratios_B, good_B).sum()
+        tokens_B = (batch["labels"][:, 1:] != IGNORE).sum(1)
+        sft = (-logp_B / tokens_B)[good_B].sum()
+        if model.training and self.ftx:
+            loss = loss + self.ftx * self.answers_per_good * sft
+        sums: Sums = {"loss": (loss, count)}
+        for name, mask_B in (("chosen", good_B), ("rejected", ~good_B)):
+            n = mask_B.sum()
+            sums[f"rewards/{name}"] = (self.beta * logratios_B[mask_B].sum(), n)
+            sums[f"logps/{name}"] = (logp_B[mask_B].sum(), n)
+        if self.ftx:
+            sums["sft_loss"] = (sft, good_B.sum())
+        return sums
+
+    def summary(self, means: dict[str, float]) -> dict[str, float]:
+        if self.ftx:
+            means = means | {"loss": means["loss"] + self.ftx * means.get("sft_loss", 0.0)}
+        return self.logged(means)
+
+    def logged(self, means: dict[str, float]) -> dict[str, float]:
+        """Adds the mean reward of good answers minus that of bad ones, where there are both."""
+        sides = [f"rewards/{name}" for name in ("chosen", "rejected")]
+        if any(name not in means for name in sides):
+            return means
+        return means | {"rewards/margins": means[sides[0]] - means[sides[1]]}
+
+
+def total(values: torch.Tensor) -> torch.Tensor:
+    """Summed over all processes."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.all_reduce(values)
+    return values

@@ -1,0 +1,113 @@
+"""KTO (arXiv:2402.01306): single answers, each good or bad, compared with what the policy does to other answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from ft_plugin_data.config import DataConfig
+from ft_plugin_data.truncation import Fitting
+from ft_plugin_preference.config import PreferenceConfig
+from ft_plugin_trainer.trainer import FtkTrainer
+from ftk.contracts import Template
+from ftk.markers import hookimpl
+
+from .answers import AnswerEncoder
+from .balance import tell_imbalance
+from .config import KtoConfig
+from .loss import LOSSES
+from .mismatched import with_other_answers
+from .objective import AnswerObjective, AnswerScores, answer_scores, total
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from ft_plugin_trainer.objective import Batch, Sums
+    from ftk.contracts import Parts
+    from ftk.run import Run
+
+
+class Kto:
+    @hookimpl
+    def ftk_encoder(self, run: Run, tokenizer: PreTrainedTokenizerBase, template: Template) -> AnswerEncoder:
+        return AnswerEncoder(tokenizer, Fitting.configured(run.config[DataConfig], template))
+
+    @hookimpl(wrapper=True)
+    def ftk_load_dataset(self, run: Run, split: str) -> Any:
+        rows = yield
+        config = run.config[KtoConfig]
+        if split == "train" and rows is not None:
+            tell_imbalance(run, rows, config.kto_chosen_weight, config.kto_rejected_weight)
+        if config.kto_loss != "kto" or rows is None:
+            return rows
+        if isinstance(rows, Mapping):
+            return {name: with_other_answers(part, run.seed) for name, part in rows.items()}
+        return with_other_answers(rows, run.seed)
+
+    @hookimpl
+    def ftk_build_trainer(self, run: Run, parts: Parts) -> FtkTrainer:
+        """``ftk_loss`` may give a loss of ``logratios_B`` and ``desirable_B``, with ``beta`` and ``kl``: losses (B)."""
+        config, preference = run.config[KtoConfig], run.config[PreferenceConfig]
+        objective = KtoObjective(
+            answer_scores(run, parts.model),
+            loss=partial(run.loss() or LOSSES[config.kto_loss], beta=preference.pref_beta),
+            beta=preference.pref_beta,
+            ftx=preference.pref_ftx,
+            weights=(config.kto_chosen_weight, config.kto_rejected_weight),
+        )
+        return FtkTrainer(run, parts, objective)
+
+
+class KtoObjective(AnswerObjective):
+    """The mean over all answers of the global batch, against one divergence for all of them.
+
+    That divergence is measured on the whole global batch, before its first gradient. Evaluations use the one of the
+    last step, so that their result does not depend on their batches, and report their own as ``kl``.
+    """
+
+    def __init__(
+        self,
+        scores: AnswerScores,
+        *,
+        loss: Callable[..., torch.Tensor],
+        beta: float,
+        ftx: float = 0.0,
+        weights: tuple[float, float] = (1.0, 1.0),
+    ) -> None:
+        super().__init__(scores, beta=beta, ftx=ftx)
+        self.loss, self.weights = loss, weights
+        self.kl = torch.zeros((), dtype=torch.float64)
+
+    def begin_step(self, model: nn.Module, batches: list[Batch]) -> list[Batch]:
+        batches = super().begin_step(model, batches)
+        if "other_input_ids" not in batches[0]:
+            return batches
+        for batch in batches:
+            batch["other_logratios"] = self.scores.other_logratios(model, batch)
+        if model.training:
+            moved = torch.cat([batch["other_logratios"] for batch in batches]).double()
+            moved_sum, n = total(torch.stack([moved.sum(), moved.new_tensor(len(moved))]) * self.counts)
+            self.kl = (moved_sum / n).clamp(min=0).cpu()
+        return batches
+
+    def losses(self, logratios_B: torch.Tensor, desirable_B: torch.Tensor) -> torch.Tensor:
+        good, bad = self.weights
+        losses_B = self.loss(logratios_B, desirable_B, kl=self.kl.to(logratios_B))
+        return losses_B * torch.where(desirable_B, good, bad)
+
+    def sums(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> Sums:
+        sums = super().sums(model, batch)
+        if "other_logratios" in batch:
+            moved_B = batch["other_logratios"]
+            sums["kl"] = (moved_B.sum(), self.count(batch))
+        return sums
+
+    def state(self) -> dict[str, torch.Tensor]:
+        return {"kl": self.kl}
+
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        self.kl = state["kl"]
