@@ -54,14 +54,15 @@ def named(manager: pluggy.PluginManager, hook: str, component_id: str, **argumen
 
 def check_providers(manager: pluggy.PluginManager) -> None:
     """One provider for each one-provider hook, and no wrapper around a collecting one: the plan's backstop."""
-    dispatched = {"ftk_open_source", "ftk_formatter", "ftk_locate_model"}
+    dispatched = {"ftk_open_source", "ftk_formatter"}
+    first_answer = {"ftk_locate_model"}  # asked of each hub in turn
     for name, caller in vars(manager.hook).items():
         if not isinstance(caller, pluggy.HookCaller) or caller.spec is None:
             continue
         impls = caller.get_hookimpls()
         providers = [i.plugin_name for i in impls if not (i.wrapper or i.hookwrapper)]
         wrappers = [i.plugin_name for i in impls if i.wrapper or i.hookwrapper]
-        if caller.spec.opts["firstresult"] and len(providers) > 1 and name not in dispatched:
+        if caller.spec.opts["firstresult"] and len(providers) > 1 and name not in dispatched | first_answer:
             raise RunError(
                 f"{' and '.join(providers)} both provide {name}", "a plan needs exactly one; unset one of them"
             )

@@ -49,9 +49,7 @@ class Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and self.get_command(ctx, args[0]) is None and (dist := _catalogued(args[0])):
-            raise ConfigError.single(
-                f"the command {args[0]!r} comes with {dist}, which is not installed", f"pip install {dist}"
-            )
+            raise absent_command(args[0], dist)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -67,6 +65,18 @@ def from_plugins() -> dict[str, Any]:
     found = importlib.metadata.entry_points(group=GROUP)
     by_dist = sorted(found, key=lambda e: e.dist.name, reverse=True)  # type: ignore[union-attr]
     return {e.name: e for e in by_dist if e.dist is not None and e.dist.name not in disabled}
+
+
+def plugin_command(name: str) -> Any:
+    """The function behind a command that some plugin adds. Raises ConfigError where none does."""
+    found = from_plugins().get(name)
+    if found is None:
+        raise absent_command(name, _catalogued(name) or "a plugin")
+    return _load(found)
+
+
+def absent_command(name: str, dist: str) -> ConfigError:
+    return ConfigError.single(f"the command {name!r} comes with {dist}, which is not installed", f"pip install {dist}")
 
 
 def as_command(name: str, target: Any) -> Any:

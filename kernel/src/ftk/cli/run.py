@@ -14,6 +14,7 @@ from ..contracts import Result
 from ..execute import start
 from ..problems import ConfigError
 from ..run import Run
+from .main import plugin_command
 from .options import ConfigArgument, Json, Overrides, Strict, print_json
 from .pipeline import run_steps
 from .plan import print_plan, print_steps
@@ -25,10 +26,14 @@ def run(
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop after the plan.")] = False,
     step: Annotated[str | None, typer.Option(metavar="NAME", help="Run this step of a pipeline alone.")] = None,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Try all of it in a minute: the same as `ftk smoke`.")] = False,
     strict: Strict = False,
     json: Json = False,
 ) -> None:
     """Run a config: train, evaluate, export."""
+    if smoke:
+        plugin_command("smoke")(config, overrides, json=json)
+        return
     pipeline = open_steps(config, overrides, strict=strict)
     if pipeline is not None and step is None:
         if dry_run:

@@ -151,7 +151,7 @@ class Model:
 
     @hookspec(firstresult=True)
     def ftk_locate_model(self, run: Run, name: str) -> ModelLocation | None:
-        """Where a model's files are, when its name is not a folder or a hub id.
+        """Where a model's files are, when its name is not a folder or a hub id. The first answer, then wrappers.
 
         Called   by loaders, before anything is read
         Returns  the location, or ``None`` when the name is not of this component's form

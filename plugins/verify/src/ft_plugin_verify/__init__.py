@@ -1,0 +1,1 @@
+"""Trying configs on shrunken models."""
