@@ -17,13 +17,13 @@ def sigmoid(pairs: Pairs, *, beta: float, eps: float = 0.0) -> torch.Tensor:
 
 
 def robust(pairs: Pairs, *, beta: float, eps: float) -> torch.Tensor:
-    """Robust DPO, equation 12 of arXiv:2403.00409: unbiased for labels that are flipped with probability ``eps``."""
+    """Robust DPO (arXiv:2403.00409): unbiased for labels that are flipped with probability ``eps``."""
     logits_B = beta * pairs.margin_B
     return (-(1 - eps) * F.logsigmoid(logits_B) + eps * F.logsigmoid(-logits_B)) / (1 - 2 * eps)
 
 
 def hinge(pairs: Pairs, *, beta: float) -> torch.Tensor:
-    """SLiC's hinge loss (arXiv:2305.10425) on DPO's rewards, as RSO has it (arXiv:2309.06657, equation 10)."""
+    """SLiC's hinge loss (arXiv:2305.10425) on DPO's rewards, as RSO has it (arXiv:2309.06657)."""
     return torch.relu(1 - beta * pairs.margin_B)
 
 
@@ -33,7 +33,7 @@ def ipo(pairs: Pairs, *, beta: float) -> torch.Tensor:
 
 
 def sigmoid_norm(pairs: Pairs, *, beta: float) -> torch.Tensor:
-    """DPO on means over tokens: length-normalised DPO (arXiv:2411.15124, section 5.1)."""
+    """DPO on means over tokens: length-normalised DPO, as in Tulu 3 (arXiv:2411.15124)."""
     return -F.logsigmoid(beta * _mean_margin(pairs))
 
 
@@ -46,7 +46,7 @@ def exo_pair(pairs: Pairs, *, beta: float, eps: float) -> torch.Tensor:
 
 
 def nca_pair(pairs: Pairs, *, beta: float) -> torch.Tensor:
-    """NCA for pairs (arXiv:2402.05369, equation 12 with one preferred of two answers)."""
+    """NCA for pairs (arXiv:2402.05369), one preferred of two answers."""
     chosen_B, rejected_B = beta * pairs.chosen_ratio_B, beta * pairs.rejected_ratio_B
     return -F.logsigmoid(chosen_B) - 0.5 * F.logsigmoid(-chosen_B) - 0.5 * F.logsigmoid(-rejected_B)
 

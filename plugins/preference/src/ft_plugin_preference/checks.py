@@ -28,3 +28,13 @@ def check_preference(plan: Plan) -> list[Problem]:
         if getattr(config, key) < 0:
             problems.append(Problem("error", f"{key}={getattr(config, key)} is negative", "set it to 0 or more", key))
     return problems
+
+
+def check_without_reference(plan: Plan, *, ignored: tuple[str, ...]) -> list[Problem]:
+    """For a stage that has no reference, and that reads none of the ``ignored`` keys."""
+    stage = ", ".join(c.name for c in plan.of_kind("stage"))
+    problems = check_preference(plan)
+    for key in ("pref_bco_weight", *ignored):
+        if plan.config.was_set(key) and plan.config.value(key):
+            problems.append(Problem("error", f"{key} has no meaning for stage: {stage}", "unset it", key))
+    return problems

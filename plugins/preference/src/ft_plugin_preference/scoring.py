@@ -30,7 +30,7 @@ class PairScorer:
     def __init__(self, *, share: bool | Literal["auto"] = "auto", ld_alpha: float | None = None) -> None:
         """``share``: whether the prompt is computed once for both answers. ``auto``: where that works and is less work.
 
-        ld_alpha  what tokens beyond the shorter answer's length count: LD-DPO, equation 10 of arXiv:2409.06411, for the
+        ld_alpha  what tokens beyond the shorter answer's length count: LD-DPO (arXiv:2409.06411), for the
                   policy and for the reference
         """
         self.share, self.ld_alpha = share, ld_alpha

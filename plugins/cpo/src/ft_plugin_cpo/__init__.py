@@ -1,0 +1,1 @@
+"""Contrastive preference optimisation for ftk."""
