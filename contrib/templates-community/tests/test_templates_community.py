@@ -1,31 +1,17 @@
-"""The pack keeps the contract of packs."""
-
-from pathlib import Path
-
-import pytest
+"""The pack keeps the contract of packs, and what is its own."""
 
 import ft_contrib_templates_community.plugin as plugin
-from ft_plugin_templates.contract import CHECKS, check_golden
-from ft_plugin_templates.pack import names
+from ft_plugin_templates.contract import PackContract
 from ftk_sdk.contracts import PluginContract
 from ftk_sdk.tiny import tiny_tokenizer
-
-PACKAGE = plugin.__package__
 
 
 class TestPlugin(PluginContract):
     plugin = plugin
 
 
-@pytest.mark.parametrize("name", names(PACKAGE))
-def test_a_template_renders_what_its_golden_file_says(name):
-    check_golden(PACKAGE, name, Path(__file__).parent / "golden")
-
-
-@pytest.mark.parametrize("name", names(PACKAGE))
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_a_template_keeps_the_contract(name, check):
-    check(PACKAGE, name)
+class TestPack(PackContract):
+    plugin = plugin
 
 
 def test_a_run_names_it_like_any_other_template_and_its_settings_apply(ftk_run):

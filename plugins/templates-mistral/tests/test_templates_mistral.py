@@ -1,4 +1,4 @@
-"""The pack: the contract of packs, golden files, and vendors' own templates where they are at hand."""
+"""The pack keeps the contract of packs, and what is its own."""
 
 import json
 from pathlib import Path
@@ -7,56 +7,21 @@ import pytest
 
 import ft_plugin_templates_mistral.plugin as plugin
 from ft_plugin_templates.battery import BATTERY
-from ft_plugin_templates.contract import CHECKS, check_golden, tokenizer_for
+from ft_plugin_templates.contract import PackContract, tokenizer_for
 from ft_plugin_templates.engine import ChatTemplate
-from ft_plugin_templates.originals import count_alike, find_originals
-from ft_plugin_templates.pack import names, read
+from ft_plugin_templates.pack import read
 from ftk.problems import RowError
 from ftk_sdk.contracts import PluginContract
 
 PACKAGE = plugin.__package__
-
-# template, original, in what it is one, conversations of the battery that both write alike
-ORIGINALS = [
-    # ollama-utils 0.0.18: mistral-small:24b
-    ("mistral_small", "d99c0a28fd4eebd7ba2cc0309651f6d7c5486024989bc42f6bb4cc558d553689", dict(), 14),
-    # llama.cpp: Mistral-Small-3.2-24B-Instruct-2506
-    (
-        "mistral_small",
-        "5b8f31f11198696548d544dbe424a3c1ef244d00a475f4e1bffb351fda085608",
-        dict(without=["no system", "tools"]),
-        4,
-    ),
-    # llama.cpp: Ministral-3-14B-Reasoning-2512
-    ("ministral3", "39f03c383413f531fd302c06c7e982ad98c83f0657a8339ae25478ccb81fdcda", dict(without=["no system"]), 5),
-]
 
 
 class TestPlugin(PluginContract):
     plugin = plugin
 
 
-@pytest.mark.parametrize("name", names(PACKAGE))
-def test_a_template_renders_what_its_golden_file_says(name):
-    check_golden(PACKAGE, name, Path(__file__).parent / "golden")
-
-
-@pytest.mark.parametrize("name", names(PACKAGE))
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_a_template_keeps_the_contract(name, check):
-    check(PACKAGE, name)
-
-
-@pytest.mark.parametrize(("name", "digest", "options", "number"), ORIGINALS)
-def test_a_template_writes_what_the_original_writes(name, digest, options, number):
-    if digest not in find_originals():
-        pytest.skip("the original is not at hand")
-    assert count_alike(PACKAGE, name, find_originals()[digest], **options) == number
-
-
-def test_what_a_file_calls_an_original_is_compared_with():
-    compared = {(name, digest) for name, digest, *_ in ORIGINALS}
-    assert {(name, digest) for name in names(PACKAGE) for digest in read(PACKAGE, name).originals} <= compared
+class TestPack(PackContract):
+    plugin = plugin
 
 
 @pytest.mark.parametrize(

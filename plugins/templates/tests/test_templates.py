@@ -1,11 +1,19 @@
 """The plugin, and how a run gets its template."""
 
+import hashlib
+import re
 import sys
+from dataclasses import replace
 
 import pytest
 
 import ft_plugin_templates.plugin as plugin
-from ft_plugin_templates.pack import names, read, template_components
+from ft_plugin_templates.engine import ChatTemplate
+from ft_plugin_templates.load import known_original
+from ft_plugin_templates.pack import Facts, names, read, template_components
+from ftk.catalog import load_catalog
+from ftk.discover import Installed, Plugin
+from ftk.keys import KeyIndex
 from ftk.problems import ConfigError, RunError
 from ftk_sdk.contracts import PluginContract, TemplateContract
 from ftk_sdk.testing import make_plan
@@ -56,8 +64,20 @@ def test_every_file_is_a_component_and_auto_is_the_default():
 
 def test_an_alias_is_a_file_too():
     gemma, gemma3 = read(PACKAGE, "gemma"), read(PACKAGE, "gemma3")
-    assert gemma3.alias_of == "gemma"
-    assert (gemma3.name, gemma3.chat_template) == ("gemma3", gemma.chat_template)
+    assert (gemma.is_alias, gemma3.is_alias, gemma3.like) == (False, True, "gemma")
+    assert replace(gemma3, name="gemma", like="", is_alias=False) == gemma
+
+
+def test_a_file_may_change_facts_of_another_but_is_not_what_the_other_was_compared_with(tmp_path, monkeypatch):
+    good = "chat_template = '''x'''\nstop = ['<e>']\nmedia = {image = 'i'}\n"
+    good += "originals = [{ sha256 = 'ab', from = 'there', alike = 3 }]\n"
+    package = pack(
+        tmp_path, monkeypatch, good=good, more="like = 'good'\nmedia = {}", again="like = 'some_pack:more'"
+    )
+    more, again = read(package, "more"), read(package, "again")
+    assert (more.chat_template, more.stop, more.media, more.originals) == ("x", ("<e>",), {}, ())
+    assert (again.is_alias, again.like, again.media) == (True, "some_pack:more", {})
+    assert [o.source for o in read(package, "good").originals] == ["there"]
 
 
 @pytest.mark.parametrize(
@@ -67,14 +87,15 @@ def test_an_alias_is_a_file_too():
         ("chat_template = '''x'''\nstpo = []", "unknown key 'stpo'"),
         ("chat_template = '''x'''\nmedia = {smell = 'x'}", "unknown medium 'smell'"),
         ("chat_template = '''x'''\nthought = {open = '<'}", "close"),
-        ("alias_of = 'nobody'", "'alias_of' stands alone"),
-        ("alias_of = 'good'\nstop = []", "'alias_of' stands alone"),
-        ("alias_of = 'also'", "'alias_of' stands alone"),
+        ("chat_template = '''x'''\noriginals = [{ sha256 = 'x' }]", "alike"),
+        ("like = 'nobody'", "names no template"),
+        ("like = 'no_such_package:x'", "names no template"),
+        ("like = 'bad'", "names no template"),
         ("= 3", "line 1"),
     ],
 )
 def test_a_file_that_breaks_the_rules_is_named(tmp_path, monkeypatch, text, reason):
-    package = pack(tmp_path, monkeypatch, good="chat_template = '''x'''", also="alias_of = 'good'", bad=text)
+    package = pack(tmp_path, monkeypatch, good="chat_template = '''x'''", also="like = 'good'", bad=text)
     assert [c.name for c in template_components(package)] == ["also", "bad", "good"]
     with pytest.raises(RunError, match="template 'bad' of some_pack") as error:
         read(package, "bad")
@@ -88,12 +109,41 @@ def test_auto_takes_the_template_of_the_tokenizer(ftk_run):
     assert template.render(TURN) == tiny_tokenizer().apply_chat_template(TURN, tokenize=False)
 
 
-def test_auto_knows_an_original_and_takes_the_template_that_marks_its_answers(ftk_run, monkeypatch):
-    facts = read(PACKAGE, "qwen3")
-    monkeypatch.setattr("ft_plugin_templates.load.known_original", lambda text: facts if text == "theirs" else None)
-    template = load(ftk_run, tiny_tokenizer("theirs"))
-    assert template.name == "qwen3"
-    assert "generation" in template.jinja
+QWEN3 = re.sub(r"\{%- (end)?generation %\}\n?", "", read(PACKAGE, "qwen3").chat_template)
+"""As a vendor writes it: earlier turns lose their thoughts, and nothing is marked."""
+THOUGHTS = [*QUESTION, {"role": "assistant", "content": "world", "reasoning_content": "greet"}]
+
+
+def test_auto_finds_the_template_that_was_compared_with_the_tokenizers_own(tmp_path, monkeypatch):
+    digest = hashlib.sha256(b"theirs").hexdigest()
+    text = f"originals = [{{ sha256 = '{digest}', from = 'x', alike = %d }}]\nchat_template = '''x'''"
+    package = pack(tmp_path, monkeypatch, less=text % 3, more=text % 9, other="chat_template = '''x'''")
+    row = Plugin("some-pack", "some-pack", "1", module=sys, components=template_components(package))
+    monkeypatch.setattr("ft_plugin_templates.load.discover", lambda: Installed([row], KeyIndex(load_catalog())))
+    assert known_original("theirs").name == "more"
+    assert known_original("another") is None
+
+
+@pytest.mark.parametrize("keys", [{}, {"default_system": "Sing."}, {"enable_thinking": False}])
+def test_auto_writes_what_the_tokenizer_writes_and_trains_what_the_pack_marks(ftk_run, monkeypatch, keys):
+    own = load(ftk_run, tiny_tokenizer(QWEN3), **keys)
+    (refused,) = own.encode([(THOUGHTS * 2, ())])
+    assert "the template rewrites it" in str(refused) or "enable_thinking" in keys
+    monkeypatch.setattr("ft_plugin_templates.load.known_original", lambda text: read(PACKAGE, "qwen3"))
+    known, named = load(ftk_run, tiny_tokenizer(QWEN3), **keys), load(ftk_run, tiny_tokenizer(), "qwen3", **keys)
+    assert (known.name, known.jinja) == ("auto", own.jinja)
+    assert known.render(THOUGHTS * 2) == own.render(THOUGHTS * 2)
+    assert known.encode([(THOUGHTS * 2, ())]) == named.encode([(THOUGHTS * 2, ())])
+    assert len({known.fingerprint, own.fingerprint, named.fingerprint}) == 3
+
+
+def test_where_a_known_template_renders_otherwise_its_marks_are_not_taken(ftk_run, monkeypatch):
+    monkeypatch.setattr("ft_plugin_templates.load.known_original", lambda text: read(PACKAGE, "qwen3"))
+    template = load(ftk_run, tiny_tokenizer(CHATML))
+    (row,) = template.encode([(TURN * 2, ())])
+    assert row == ChatTemplate(Facts(name="own", chat_template=CHATML), tiny_tokenizer()).encode([(TURN * 2, ())])[0]
+    (row,) = template.encode([(THOUGHTS, ())])
+    assert "no place for reasoning_content" in str(row)
 
 
 def test_a_tokenizer_without_a_template_fails_only_where_one_is_needed(ftk_run):

@@ -6,6 +6,7 @@ import hashlib
 import json
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -32,6 +33,7 @@ class ChatTemplate:
     default_system  in place of the template's own, "" for none
     variables       values of Jinja variables, written into the template
     keep_thoughts   False takes the thoughts out of the answers of the data
+    marks           a template known to render the same, with marks: where it does, its marks say what carries loss
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class ChatTemplate:
         default_system: str | None = None,
         variables: Mapping[str, Any] | None = None,
         keep_thoughts: bool = True,
+        marks: Facts | None = None,
     ) -> None:
         self.name = facts.name
         self.facts = facts
@@ -49,9 +52,12 @@ class ChatTemplate:
         """Why no conversation can be trained on with it, once it has been tried; ``encode`` raises it."""
         self.stop = tuple(dict.fromkeys(filter(None, (*facts.stop, tokenizer.eos_token))))
         system = facts.default_system if default_system is None else default_system
-        self._jinja = Jinja(
-            facts.chat_template, tokenizer.special_tokens_map, default_system=system, variables=variables
-        )
+        tokens = tokenizer.special_tokens_map
+        self._jinja = Jinja(facts.chat_template, tokens, default_system=system, variables=variables)
+        self._marks: Jinja | None = None
+        if marks is not None:
+            system = default_system or marks.default_system  # what "" would take out, the other template still writes
+            self._marks = Jinja(marks.chat_template, tokens, default_system=system, variables=variables)
         self._control = ControlText(tokenizer, facts.chat_template)
         self._without = None if keep_thoughts else facts.thought
 
@@ -61,7 +67,8 @@ class ChatTemplate:
 
     @property
     def fingerprint(self) -> str:
-        settings = [self.jinja, self._without and asdict(self._without), self._jinja.special_tokens]
+        marks = self._marks and self._marks.text
+        settings = [self.jinja, marks, self._without and asdict(self._without), self._jinja.special_tokens]
         return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
 
     def render(
@@ -92,7 +99,7 @@ class ChatTemplate:
         rendered: list[tuple[str, list[WeightedSpan]]] = []
         for messages, tools in conversations:
             try:
-                rendered.append(self._weighted(messages, tools, train_on))
+                rendered.append(self.weighted(messages, tools, train_on))
                 results.append(None)
             except RowError as e:
                 results.append(e)
@@ -112,28 +119,42 @@ class ChatTemplate:
         protect = self._control.protect_message
         return [protect(m) for m in normal], [self._control.protect_tool(t) for t in normal_tools(tools)]
 
-    def _weighted(
+    def weighted(
         self, messages: Sequence[Mapping], tools: Sequence[Mapping], train_on: TrainOn
     ) -> tuple[str, list[WeightedSpan]]:
-        """The text of a conversation, and the stretches whose loss weight differs from the default."""
+        """The text of a conversation, and the stretches whose loss weight differs from the default. Raises RowError.
+
+        Literals of control tokens are still sentinels in the text.
+        """
         weights = message_weights(messages)
         normal, schemas = self._prepare(messages, tools)
         answers = [i for i, message in enumerate(normal) if message["role"] == "assistant"]
         trained = answers[-1:] if train_on == "last" else answers
-        text, marked = self._jinja.render(normal, schemas)
+        text, marked = self._render_marked(normal, schemas)
         for i in answers:
             said = normal[i]["content"].strip()
             if "tool_calls" in normal[i] and said not in text and not self._has_thought(said):
                 raise RowError(f"turn {i + 1}: template {self.name!r} drops the text beside tool calls")
         default = 1.0 if train_on == "all" else 0.0
         wanted = [i for i in trained if weights[i] != default]
-        if self._jinja.is_marked:
+        if marked is not None:
             spans = list(zip(marked, self._owners(normal, schemas, text, answers, marked), strict=True))
         else:
             spans = [(self._turn(normal, schemas, text, i), i) for i in wanted]
         if bare := sorted(set(wanted) - {i for _, i in spans}):
             raise RowError(f"turn {bare[0] + 1}: template {self.name!r} marks nothing of it")
         return text, [(start, end, weights[i]) for (start, end), i in spans if i in wanted]
+
+    def _render_marked(self, messages: list[dict], tools: list[dict]) -> tuple[str, list[Span] | None]:
+        """The text, and its marked stretches; None where nothing marks this one."""
+        text, spans = self._jinja.render(messages, tools)
+        if self._jinja.is_marked:
+            return text, spans
+        if self._marks is not None:
+            with suppress(RowError):
+                same, spans = self._marks.render(messages, tools)
+                return text, spans if same == text else None
+        return text, None
 
     def _has_thought(self, text: str) -> bool:
         return self.facts.thought is not None and self.facts.thought.close in text

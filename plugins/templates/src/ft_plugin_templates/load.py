@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 from ftk.contracts import Template
+from ftk.discover import discover
 from ftk.markers import hookimpl
 from ftk.problems import RunError
 
 from .config import TemplateConfig
 from .engine import ChatTemplate
-from .pack import Facts, Thought, names, read
+from .pack import Facts, Thought, names, read, text
 from .probe import end_of_turn, first_difference
 
 _PACK = "ft_plugin_templates"
@@ -32,7 +34,7 @@ class TemplateFile:
 
 
 class TokenizerTemplate:
-    """The tokenizer's own template, or one of the pack that is known to render the same: it marks its answers."""
+    """The tokenizer's own template. Where a pack knows it, the pack's marks say which stretches are answers."""
 
     @hookimpl
     def ftk_load_template(self, run, tokenizer) -> Template:
@@ -41,13 +43,14 @@ class TokenizerTemplate:
             own = own.get("default")
         if not own:
             return NoTemplate()
-        facts = known_original(own)
-        if facts is not None:
-            run.logger.info("the tokenizer's chat template is that of %r", facts.name)
+        known = known_original(own)
+        if known is not None:
+            run.logger.info("the tokenizer's chat template is known: %r marks its answers", known.name)
+            facts = replace(known, name="auto", chat_template=own, default_system="", originals=())
         else:
             thought = Thought(open="<think>", close="</think>", earlier="kept") if "</think>" in own else None
             facts = Facts(name="auto", chat_template=own, thought=thought)
-        return bind(run, tokenizer, facts)
+        return bind(run, tokenizer, facts, marks=known)
 
 
 class NoTemplate:
@@ -65,12 +68,16 @@ class NoTemplate:
 
 
 def known_original(chat_template: str) -> Facts | None:
-    """The pack's template whose file names this text as one that renders the same."""
+    """The template of an installed pack that was compared with this text, or None; the one compared most widely."""
     digest = hashlib.sha256(chat_template.encode()).hexdigest()
-    return next((facts for name in names(_PACK) if digest in (facts := read(_PACK, name)).originals), None)
+    packs = [c.args for c in discover().offered().values() if c.kind == "template" and "package" in c.args]
+    found = [read(a["package"], a["name"]) for a in packs if digest in text(a["package"], a["name"])]
+    ranks = [(max((o.alike for o in facts.originals if o.sha256 == digest), default=0), facts) for facts in found]
+    best, known = max(ranks, key=lambda pair: pair[0], default=(0, None))
+    return known if best else None
 
 
-def bind(run: Any, tokenizer: Any, facts: Facts) -> ChatTemplate:
+def bind(run: Any, tokenizer: Any, facts: Facts, marks: Facts | None = None) -> ChatTemplate:
     """The template with the run's settings written into it. One that cannot train is good enough for chat."""
     config = run.config[TemplateConfig]
     settings = {"enable_thinking": config.enable_thinking, "preserve_thinking": config.preserve_thinking}
@@ -88,6 +95,7 @@ def bind(run: Any, tokenizer: Any, facts: Facts) -> ChatTemplate:
         default_system=config.default_system,
         variables=variables,
         keep_thoughts=config.enable_thinking is not False,
+        marks=marks,
     )
     try:
         template.stop = tuple(dict.fromkeys([*template.stop, end_of_turn(template, tokenizer)]))

@@ -1,6 +1,7 @@
 """A pack of templates: a package with a folder of TOML files, one for each template.
 
-Listing a pack reads file names only. A file holds facts and the Jinja text, or ``alias_of`` and nothing else.
+Listing a pack reads file names only. A file holds facts and the Jinja text, or what differs from another file that it
+is ``like``.
 """
 
 from __future__ import annotations
@@ -29,12 +30,43 @@ class Thought:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Original:
+    """A vendor's template, found by its hash, and where the two write the same."""
+
+    sha256: str
+    source: str
+    """Where it was found."""
+    alike: int
+    """How many conversations of the battery both write alike."""
+    without: tuple[str, ...] = ()
+    """Where they differ or the original drops something: titles, or a trait of ``originals.traits``."""
+    history: tuple[str, ...] = ()
+    """Titles or traits, ``"all"`` among them, that the original writes alike once another question follows."""
+    default_system: str | None = None
+    """In place of the template's own, for an original without one."""
+    before: str = ""
+    """What the template alone writes in front of a conversation."""
+    after: str = ""
+    """What the template alone writes behind the last answer."""
+    in_parts: bool = False
+    """The original takes content as a list of parts."""
+    no_schemas: bool = False
+    """The original writes no schemas of tools: calls are compared without them."""
+    prompts_only: bool = False
+    """Answers are written in another way."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Variables of both."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """One template, as its file describes it."""
 
     name: str
-    alias_of: str = ""
-    """The template that this is another name of."""
+    like: str = ""
+    """The template that has every fact which this file does not give: ``"name"``, or ``"package:name"``."""
+    is_alias: bool = False
+    """Whether the file gives nothing but ``like``."""
     chat_template: str
     """Jinja, with ``{% generation %}`` around exactly what carries loss. It has no default system prompt of its own."""
     stop: tuple[str, ...] = ()
@@ -46,8 +78,8 @@ class Facts:
     """Name of the parser that reads the template's tool calls back; empty: it has no tool format."""
     media: Mapping[str, str] = field(default_factory=dict)
     """Placeholder in the text for each kind of medium that the model takes."""
-    originals: tuple[str, ...] = ()
-    """SHA-256 of vendors' templates that render what this one renders."""
+    originals: tuple[Original, ...] = ()
+    """Vendors' templates that it was compared with: ``auto`` that meets one knows which stretches are answers."""
 
 
 def names(package: str) -> list[str]:
@@ -71,19 +103,10 @@ def template_components(package: str) -> list[Component]:
 
 
 def read(package: str, name: str) -> Facts:
-    """The facts of a template, of the one that it is another name of if it is an alias.
-
-    Raises RunError for a file that breaks the rules of a pack.
-    """
-    raw = _parse(package, name)
-    target = raw.get("alias_of", "")
-    if target:
-        if len(raw) > 1 or target not in names(package) or "alias_of" in _parse(package, target):
-            raise _broken(
-                package, name, "'alias_of' stands alone and names a template of the same pack that is no alias"
-            )
-        raw = _parse(package, target)
-    known = {f.name for f in fields(Facts)} - {"name", "alias_of"}
+    """The facts of a template. Raises RunError for a file that breaks the rules of a pack."""
+    raw = _inherited(package, name, ())
+    own = _parse(package, name)
+    known = {f.name for f in fields(Facts)} - {"name", "like", "is_alias"}
     if unknown := sorted(raw.keys() - known):
         raise _broken(package, name, f"unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
     if not raw.get("chat_template", "").strip():
@@ -94,19 +117,53 @@ def read(package: str, name: str) -> Facts:
     try:
         return Facts(
             name=name,
-            alias_of=target,
+            like=own.get("like", ""),
+            is_alias=own.keys() == {"like"},
             thought=Thought(**thought) if thought else None,
             stop=tuple(raw.pop("stop", ())),
-            originals=tuple(raw.pop("originals", ())),
+            originals=tuple(map(_original, raw.pop("originals", ()))),
             **raw,
         )
     except TypeError as e:
         raise _broken(package, name, str(e)) from e
 
 
+def _original(raw: Mapping[str, Any]) -> Original:
+    """TOML has arrays for tuples, and ``from`` for what is a word of Python's."""
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items() if k != "from"}
+    return Original(source=raw.get("from", ""), **values)
+
+
+def _inherited(package: str, name: str, below: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    """What the file says, and what those say that it is like. ``below``: the files that led here."""
+    raw = _parse(package, name)
+    like = raw.pop("like", "")
+    if not like:
+        return raw
+    there, _, target = like.rpartition(":")
+    there, below = there or package, (*below, (package, name))
+    if (there, target) in below or not _has(there, target):
+        raise _broken(package, name, f"like = {like!r} names no template that has a Jinja text")
+    inherited = _inherited(there, target, below)
+    # An alias is compared with what its template is compared with; something like a template is not that template.
+    return {k: v for k, v in inherited.items() if not raw or k != "originals"} | raw
+
+
+def _has(package: str, name: str) -> bool:
+    try:
+        return name in names(package)
+    except (ImportError, OSError):
+        return False
+
+
+def text(package: str, name: str) -> str:
+    """The file of a template."""
+    return (resources.files(package) / FOLDER / f"{name}.toml").read_text("utf-8")
+
+
 def _parse(package: str, name: str) -> dict[str, Any]:
     try:
-        return tomllib.loads((resources.files(package) / FOLDER / f"{name}.toml").read_text("utf-8"))
+        return tomllib.loads(text(package, name))
     except tomllib.TOMLDecodeError as e:
         raise _broken(package, name, str(e)) from e
 
