@@ -14,6 +14,8 @@ import tokenizers
 
 from ftk.problems import RunError
 
+from .words import WordTokenizer
+
 CUT = ""
 """A literal of no ids: where it stands, no token reaches across."""
 
@@ -44,10 +46,12 @@ class ControlText:
         self._sentinels: dict[str, str] = {}
         self._ids: dict[int, list[int]] = {}
         self._copy: tokenizers.Tokenizer | None = None
+        self._words: WordTokenizer | None = None
+        self._looked = False
 
     def __getstate__(self) -> dict[str, Any]:
         # Sentinels are given out in the order in which literals turn up, so they belong to the copy.
-        return self.__dict__ | {"_copy": None, "_sentinels": {}, "_ids": {}}
+        return self.__dict__ | {"_copy": None, "_words": None, "_looked": False, "_sentinels": {}, "_ids": {}}
 
     def protect_message(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """The message with a sentinel in place of each control token in its text."""
@@ -86,6 +90,12 @@ class ControlText:
     def encode(self, texts: Sequence[str]) -> list[tokenizers.Encoding]:
         """Tokenise in one batch; ids of sentinels are still in place (``splice``)."""
         return self._backend().encode_batch(list(texts), add_special_tokens=False)
+
+    def by_words(self, text: str, cuts: Sequence[int]) -> tuple[list[int], list[int]] | None:
+        """The ids and which of them begin at the cuts, as ``WordTokenizer`` has them; None: ``encode`` must do it."""
+        if not self._looked:
+            self._words, self._looked = WordTokenizer.of(self._backend()), True
+        return self._words and self._words.encode(text, cuts)
 
     def splice(self, ids: list[int], weights: list[float]) -> tuple[list[int], list[float]]:
         """Put the ids of the literals, as plain text, where their sentinels are."""

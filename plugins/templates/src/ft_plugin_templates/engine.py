@@ -186,6 +186,18 @@ class ChatTemplate:
         raise RowError(f"turn {i + 1}: {reason}; set mask_history: true, or name a template that marks its answers")
 
     def _encode(self, rendered: Sequence[tuple[str, list[WeightedSpan]]], default: float) -> list[Tokens | RowError]:
+        out: list[Tokens | RowError | None] = []
+        for text, spans in rendered:
+            found = self._control.by_words(text, [position for start, end, _ in spans for position in (start, end)])
+            out.append(found and _weigh(*found, spans, default))
+        left = [row for row, done in zip(rendered, out, strict=True) if done is None]
+        others = iter(self._encode_others(left, default) if left else ())
+        return [next(others) if done is None else done for done in out]
+
+    def _encode_others(
+        self, rendered: Sequence[tuple[str, list[WeightedSpan]]], default: float
+    ) -> list[Tokens | RowError]:
+        """By the tokenizer itself."""
         encodings = self._control.encode([text for text, _ in rendered])
         rows = list(zip(rendered, encodings, strict=True))
         # A model is given the prompt alone, so no token of it may reach into the answer.
@@ -212,14 +224,22 @@ class ChatTemplate:
     def _tokens(
         self, encoding: Encoding, text: str, spans: Sequence[WeightedSpan], default: float
     ) -> Tokens | RowError:
-        ids = encoding.ids
-        weights = [default] * len(ids)
-        for start, end, weight in spans:
-            first, last = _token_at(encoding, start, len(text)), _token_at(encoding, end, len(text))
-            weights[first:last] = [weight] * (last - first)
-        if not any(weights):
-            return RowError("no token of it carries loss")
-        return Tokens(*self._control.splice(ids, weights))
+        places = [_token_at(encoding, at, len(text)) for start, end, _ in spans for at in (start, end)]
+        tokens = _weigh(encoding.ids, places, spans, default)
+        if isinstance(tokens, RowError):
+            return tokens
+        return Tokens(*self._control.splice(tokens.input_ids, tokens.weights))
+
+
+def _weigh(
+    ids: list[int], places: Sequence[int], spans: Sequence[WeightedSpan], default: float
+) -> Tokens | RowError:
+    """The ids with their weights. ``places``: the first token of each stretch, and the first after it, in turn."""
+    weights = [default] * len(ids)
+    for n, (_, _, weight) in enumerate(spans):
+        first, last = places[2 * n], places[2 * n + 1]
+        weights[first:last] = [weight] * (last - first)
+    return Tokens(ids, weights) if any(weights) else RowError("no token of it carries loss")
 
 
 def _is_inside(encoding: Encoding, position: int) -> bool:
