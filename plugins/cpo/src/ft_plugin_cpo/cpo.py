@@ -30,7 +30,7 @@ class Cpo(PairStage):
 
 
 def cpo_loss(pairs: Pairs, *, beta: float, alpha: float, eps: float = 0.0) -> torch.Tensor:
-    """L_prefer + L_NLL of arXiv:2401.08417 (section 3), the latter times ``alpha`` and as a mean over tokens, as in TRL.
+    """L_prefer + L_NLL of arXiv:2401.08417 (section 3), the latter times ``alpha`` and, as in TRL, a mean over tokens.
 
     ``eps`` is the probability that a pair is the wrong way round, as in conservative DPO.
     """
