@@ -6,7 +6,7 @@ from ftk.compose import compose
 from ftk.load import Raw, parse_overrides, parse_yaml
 from ftk.pipeline import is_pipeline, plan_steps
 from ftk.plan import resolve_plan
-from ftk.problems import ConfigError
+from ftk.problems import ConfigError, Problem
 from ftk.section import section
 from ftk.settings import RunConfig
 
@@ -43,7 +43,12 @@ def steps(plugin, install, component):
         component("stage:second"),
         component("exporter:merge", section="export"),
     ]
-    found = install(plugin("ft-plugin-all", components=parts, sections=[Base, Export, Data], ftk_hand_on=weights))
+
+    def absent(plan):
+        return [Problem("missing", f"{plan.config[Base].base} is not there", key="base")]
+
+    hooks = {"ftk_hand_on": weights, "ftk_check": absent}
+    found = install(plugin("ft-plugin-all", components=parts, sections=[Base, Export, Data], **hooks))
 
     def planner(raw, action):
         config, warnings = compose(raw, found.index, keep_going=True)
@@ -76,6 +81,12 @@ def test_a_step_goes_on_from_the_one_before(steps):
     one, two = steps(TWO).steps
     assert one.plan.config[Base].base == "start"
     assert two.plan.config[Base].base == "out/1-first"
+
+
+def test_what_an_earlier_step_has_yet_to_make_is_not_called_missing(steps):
+    one, two = steps(TWO + "base: x\n").steps
+    assert [p.message for p in one.open_problems()] == ["x is not there"]
+    assert [p.level for p in two.plan.problems] == ["missing"] and two.open_problems() == []
 
 
 def test_a_step_that_names_where_it_begins_is_handed_nothing(steps):

@@ -41,6 +41,7 @@ KINDS = {
         Kind("optimizer", True, ("train",)),
         Kind("scheduler", True, ("train",)),
         Kind("addon", False, _ALL),
+        Kind("predictor", True, ("train",)),
         Kind("engine", True, ("chat",)),
         Kind("exporter", False, ("train", "export")),
         Kind("tracker", False, ("train",)),

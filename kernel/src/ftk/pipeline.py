@@ -17,11 +17,18 @@ Planner = Callable[[Keys, Action], Plan]
 EXPORTS, TRAINS = "export_dir", ("stage", "dataset", "do_train")
 """A step that sets the first, and none of the others, exports the result of the step before."""
 
+HANDED = "the result of step"
+"""Origin of a key that is handed on, before the name of the step that does so."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
     name: str
     plan: Plan
+
+    def open_problems(self) -> list[Problem]:
+        """The plan's problems, but for what is missing because an earlier step has yet to make it."""
+        return [p for p in self.plan.problems if not (p.level == "missing" and str(p.origin).startswith(HANDED))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,7 @@ def plan_steps(raw: Mapping[str, Raw], overrides: Mapping[str, Raw], planner: Pl
             problems += e.problems
             continue
         steps.append(Step(name, plan))
-        handed |= {key: Raw(value, Origin(f"step {name!r}")) for key, value in hand_on(plan).items()}
+        handed |= {key: Raw(value, Origin(f"{HANDED} {name!r}")) for key, value in hand_on(plan).items()}
     if any(problem.level == "error" for problem in problems):
         raise ConfigError(problems)
     return Pipeline(root, tuple(steps))

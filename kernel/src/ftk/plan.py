@@ -14,6 +14,7 @@ from .metadata import Plugin
 from .order import in_order
 from .problems import ConfigError, Problem
 from .section import meta
+from .settings import RunConfig
 from .unused import inactive_keys
 
 
@@ -173,7 +174,8 @@ def _select(chosen: _Chosen, config: Config, installed: Installed, action: Actio
     for c in chosen.offered.values():
         if c.default and c.kind not in taken and belongs(c.kind, action):
             chosen.take(c.id, "default")
-    for kind in REQUIRED[action]:
+    predictor = ("predictor",) if action == "train" and config[RunConfig].do_predict else ()
+    for kind in (*REQUIRED[action], *predictor):
         if kind not in chosen.kinds:
             message = f"to {action}, a plan needs one {kind}, and none is installed or selected"
             chosen.problems.append(Problem("error", message, _how_to_get(kind, installed)))

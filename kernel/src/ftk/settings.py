@@ -20,12 +20,14 @@ class RunConfig:
     seed: int = 42
     """Seed of weights, data order and dropout."""
     do_train: bool | None = None
-    """Train. Unset means yes unless only ``do_eval`` is asked for."""
+    """Train. Unset means yes unless only ``do_eval`` or ``do_predict`` is asked for."""
     pipeline: list[dict[str, Any]] | None = None
     """Steps, each a run with keys of its own beside the file's, that goes on from the result of the one before."""
     do_eval: bool = False
     """Evaluate, after training when there is any."""
+    do_predict: bool = False
+    """Write down what the model makes of the evaluation data, after training when there is any."""
 
     @property
     def trains(self) -> bool:
-        return self.do_train if self.do_train is not None else not self.do_eval
+        return self.do_train if self.do_train is not None else not (self.do_eval or self.do_predict)

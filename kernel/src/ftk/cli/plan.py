@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -41,7 +42,7 @@ def print_steps(pipeline: Pipeline, *, json: bool = False) -> None:
         typer.echo(
             f"step {number} of {len(pipeline.steps)}, {step.name!r}, in {step.plan.config[RunConfig].output_dir}:"
         )
-        print_plan(step.plan)
+        print_plan(replace(step.plan, problems=tuple(step.open_problems())))
         typer.echo()
 
 
