@@ -33,6 +33,13 @@ class WordEncoder:
         return [Encoded(columns, truncated=cut)]
 
 
+class Unused(WordEncoder):
+    """The same encoder to look at, but it must not be called."""
+
+    def encode(self, examples):
+        raise AssertionError("encoded again")
+
+
 @pytest.fixture
 def encoder():
     return WordEncoder()

@@ -7,14 +7,7 @@ from datasets import Dataset
 
 from ftk.problems import RunError
 
-from .conftest import WordEncoder, first_tokens, row
-
-
-class Unused(WordEncoder):
-    """The same encoder to look at, but it must not be called."""
-
-    def encode(self, examples):
-        raise AssertionError("encoded again")
+from .conftest import Unused, WordEncoder, first_tokens, row
 
 
 @pytest.fixture

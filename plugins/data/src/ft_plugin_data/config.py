@@ -34,11 +34,11 @@ class DataConfig:
     interleave_probs: list[float] | None = None
     """How often each dataset is drawn from when interleaving."""
     overwrite_cache: bool = False
-    """Make the data at `tokenized_path` anew."""
+    """Encode anew what the cache or `tokenized_path` holds."""
     preprocessing_batch_size: int = 1000
     """Rows formatted and encoded at a time."""
     preprocessing_num_workers: int | None = None
-    """Processes that format and encode; one when not given."""
+    """Processes that format and encode; one for each processor where rows are many, when not given."""
     max_samples: int | None = None
     """Use only the first so many rows of each dataset."""
     ignore_pad_token_for_loss: bool = True

@@ -20,11 +20,14 @@ from ftk.settings import RunConfig
 
 from . import tokenized
 from .config import DataConfig
-from .encode import Batch, RowEncoder, encode_all
+from .encode import Batches
+from .encoded import encoded
 from .ledger import Ledger, table
-from .mixing import chosen_rows, mix, split_off
+from .mixing import mix, split_off
 from .opening import Opened, open_all
 from .streaming import split_stream, stream
+
+batches_of = Batches
 
 
 class MapDatasets:
@@ -86,14 +89,12 @@ class MapDatasets:
         random = np.random.RandomState(run.seed)
         parts, ledgers = [], []
         for item in opened:
-            chosen = chosen_rows(len(item.rows), item.spec.num_samples, cfg.max_samples, random)
-            encode = RowEncoder(item.spec.name, item.formatter, encoder)
-            batches = batches_of(item.rows, chosen, cfg.preprocessing_batch_size)
-            data, ledger = encode_all(encode, batches, cfg.preprocessing_num_workers or 1, f"{part}: {item.spec.name}")
+            identity = _identity(cfg, encoder, [item], run.seed)
+            data, ledger = encoded(run, item, encoder, identity, random, f"{part}: {item.spec.name}")
             ledgers.append(ledger)
             if data is not None:
                 # A fingerprint of our own: datasets would pickle and hash the whole table to make one.
-                name = lock.fingerprint([_identity(cfg, encoder, [item], run.seed), item.spec.name])
+                name = lock.fingerprint([identity, item.spec.name])
                 parts.append(Dataset(InMemoryTable(data), fingerprint=name))
         self._tell(run, cfg, part, ledgers)
         return mix(parts, cfg if part == "train" else DataConfig(), run.seed)
@@ -107,17 +108,6 @@ class MapDatasets:
             lock.write_json(run.output_dir / "ledger.json", account)
         for ledger in ledgers:
             ledger.check(cfg.max_drop)
-
-
-def batches_of(data: Dataset, chosen: Sequence[int], size: int) -> list[Batch]:
-    """The chosen rows in Arrow form, ``size`` at a time."""
-    arrow = data.with_format("arrow")
-    out: list[Batch] = []
-    for start in range(0, len(chosen), size):
-        part = chosen[start : start + size]
-        rows = arrow[part.start : part.stop] if isinstance(part, range) else arrow[list(part)]
-        out.append((rows, [index + 1 for index in part]))
-    return out
 
 
 def writes(*, shared: bool) -> bool:

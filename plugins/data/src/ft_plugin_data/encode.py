@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from datasets import Dataset
 from tqdm.auto import tqdm
 
 from ft_plugin_source_local.table import AT
@@ -19,6 +24,11 @@ from ftk.problems import RowError, RunError
 from .ledger import Ledger
 from .rows import rows_of
 from .truncation import TooLong
+
+MANY = 4_000
+"""Rows that are worth a process of their own, and a place in the cache."""
+MOST_WORKERS = 16
+IDS = pa.list_(pa.int32())
 
 Batch = tuple[pa.Table, Sequence[int]]
 """Rows as they came from the source, and their numbers in it, from 1."""
@@ -80,9 +90,13 @@ class RowEncoder:
 
 def column_of(values: list[Any]) -> pa.Array:
     """Values of one encoded column; token ids as 32-bit numbers, which hold every vocabulary in half the memory."""
+    first = values[0]
+    if isinstance(first, list) and first and type(first[0]) is int:
+        with suppress(pa.ArrowException):
+            return pa.array(values, IDS)
     array = pa.array(values)
     inner = array.type.value_type if pa.types.is_list(array.type) else None
-    return array.cast(pa.list_(pa.int32())) if inner in (pa.int64(), pa.null()) else array
+    return array.cast(IDS) if inner in (pa.int64(), pa.null()) else array
 
 
 def count_tokens(table: pa.Table, ledger: Ledger) -> None:
@@ -98,51 +112,78 @@ def count_tokens(table: pa.Table, ledger: Ledger) -> None:
             ledger.loss_tokens = (ledger.loss_tokens or 0) + supervised
 
 
+class Batches:
+    """Chosen rows of a dataset in Arrow form, ``size`` at a time, each part made when it is asked for."""
+
+    def __init__(self, rows: Dataset, chosen: Sequence[int], size: int) -> None:
+        self.rows, self.chosen, self.size = rows.with_format("arrow"), chosen, size
+
+    def __len__(self) -> int:
+        return -(-len(self.chosen) // self.size)
+
+    def __getitem__(self, number: int) -> Batch:
+        if number >= len(self):
+            raise IndexError(number)
+        part = self.chosen[number * self.size : (number + 1) * self.size]
+        rows = self.rows[part.start : part.stop] if isinstance(part, range) else self.rows[list(part)]
+        return rows, [index + 1 for index in part]
+
+
 def encode_all(
-    encode: RowEncoder, batches: Sequence[Batch], workers: int, title: str
-) -> tuple[pa.Table | None, Ledger]:
-    """All batches, their order kept. Raises RunError when a worker process dies."""
+    encode: RowEncoder, batches: Batches, workers: int, title: str, take: Callable[[pa.Table], object]
+) -> Ledger:
+    """Give every table of encoded rows to ``take``, in order. Raises RunError when a worker process dies."""
     ledger = Ledger(encode.name)
-    tables = []
-    total = sum(len(numbers) for _, numbers in batches)
-    with tqdm(total=total, desc=title, unit=" rows", disable=None, leave=False) as bar:
+    with tqdm(total=len(batches.chosen), desc=title, unit=" rows", disable=None, leave=False) as bar:
         for table, part in _results(encode, batches, workers):
             ledger.add(part)
-            tables += [] if table is None else [table]
+            if table is not None:
+                take(table)
             bar.update(part.rows)
-    return _concatenated(tables, encode.name), ledger
+    return ledger
 
 
-def _results(encode: RowEncoder, batches: Sequence[Batch], workers: int) -> Iterator[tuple[pa.Table | None, Ledger]]:
+def worker_count(wanted: int | None, rows: int) -> int:
+    """As many processes as were asked for; else one for each processor, where rows are many."""
+    if wanted is not None:
+        return wanted
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(processors, MOST_WORKERS, rows // MANY)
+
+
+def _results(encode: RowEncoder, batches: Batches, workers: int) -> Iterator[tuple[pa.Table | None, Ledger]]:
     workers = min(workers, len(batches))
     if workers <= 1:
         yield from map(encode, batches)
         return
-    context = multiprocessing.get_context()
+    # A fork shares the data and the tokenizer instead of copying them; nothing has touched a GPU yet.
+    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
+    gc.freeze()
     try:
-        with ProcessPoolExecutor(workers, context, _take_encoder, (encode,)) as pool:
-            yield from pool.map(_encode_here, batches)
+        with ProcessPoolExecutor(workers, multiprocessing.get_context(method), _begin, (encode, batches)) as pool:
+            waiting: deque[Future] = deque()
+            for number in range(len(batches)):
+                if len(waiting) > 2 * workers:
+                    yield waiting.popleft().result()
+                waiting.append(pool.submit(_encode_here, number))
+            while waiting:
+                yield waiting.popleft().result()
     except BrokenProcessPool:
         hint = "lower preprocessing_num_workers: it may have run out of memory"
         raise RunError(f"dataset {encode.name!r}: a preprocessing worker died", hint) from None
+    finally:
+        gc.unfreeze()
 
 
-_encoder_here: list[RowEncoder] = []
-"""In a worker process: what it encodes with, sent once instead of with every batch."""
+_here: list[tuple[RowEncoder, Batches]] = []
+"""In a worker process: what it encodes with, and what; sent once instead of with every batch."""
 
 
-def _take_encoder(encode: RowEncoder) -> None:
-    _encoder_here.append(encode)
+def _begin(encode: RowEncoder, batches: Batches) -> None:
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    _here.append((encode, batches))
 
 
-def _encode_here(batch: Batch) -> tuple[pa.Table | None, Ledger]:
-    return _encoder_here[-1](batch)
-
-
-def _concatenated(tables: list[pa.Table], name: str) -> pa.Table | None:
-    if not tables:
-        return None
-    try:
-        return pa.concat_tables(tables, promote_options="permissive")
-    except pa.ArrowException as e:
-        raise RunError(f"dataset {name!r}: its rows are encoded in different ways: {e}") from None
+def _encode_here(number: int) -> tuple[pa.Table | None, Ledger]:
+    encode, batches = _here[-1]
+    return encode(batches[number])

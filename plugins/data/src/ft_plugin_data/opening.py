@@ -6,8 +6,7 @@ import hashlib
 import inspect
 import os
 import pickle
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,17 +21,35 @@ from ftk.problems import RunError
 from . import roles, rows
 from .registry import Unusable, find, guessed
 
+Data = Dataset | IterableDataset
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
 class Opened:
-    """A dataset that is ready to be read."""
+    """A dataset that is ready to be read. Local files whose format is known are read when their rows are asked for."""
 
-    spec: DatasetSpec
-    rows: Dataset | IterableDataset
-    columns: Sequence[str]
-    formatter: Formatter
-    files: dict[str, str] = field(default_factory=dict)
-    """Path of each local file -> sha256 of its bytes."""
+    def __init__(
+        self,
+        *,
+        spec: DatasetSpec,
+        formatter: Formatter,
+        rows: Data | Callable[[], Data],
+        columns: Sequence[str] | None = None,
+        files: Mapping[str, str] | None = None,
+    ) -> None:
+        self.spec, self.formatter = spec, formatter
+        self.files = dict(files or {})
+        """Path of each local file -> sha256 of its bytes."""
+        self._rows, self._columns = rows, columns
+
+    @property
+    def rows(self) -> Data:
+        if not isinstance(self._rows, (Dataset, IterableDataset)):
+            self._rows = self._rows()
+        return self._rows
+
+    @property
+    def columns(self) -> Sequence[str]:
+        return columns_of(self.rows) if self._columns is None else self._columns
 
     def identity(self) -> dict[str, Any]:
         """What the rows depend on; equal identities give equal rows."""
@@ -51,10 +68,16 @@ def open_all(run, names: Sequence[str], dataset_dir: str, *, streaming: bool) ->
 
 
 def open_one(run, name: str, dataset_dir: str, *, streaming: bool) -> Opened:
+    def read() -> Data:
+        return _as_wanted(name, run.open_source(spec), streaming=streaming)
+
     try:
         spec = find(name, dataset_dir)
-        data = _as_wanted(name, run.open_source(spec), streaming=streaming)
-        columns = data.column_names or list(next(iter(data), {}))  # a stream may only know them once it flows
+        if spec.source == "local" and spec.formatting:
+            files = {str(path): sha256(path) for path in data_files(Path(spec.location))}
+            return Opened(spec=spec, rows=read, formatter=run.formatter(spec), files=files)
+        data = read()
+        columns = columns_of(data)
         spec = guessed(spec, [column for column in columns if column != AT])
     except Unusable as e:
         raise RunError(e.problem.message, e.problem.hint) from None
@@ -62,7 +85,12 @@ def open_one(run, name: str, dataset_dir: str, *, streaming: bool) -> Opened:
     return Opened(spec=spec, rows=data, columns=columns, formatter=run.formatter(spec), files=files)
 
 
-def _as_wanted(name: str, data: object, *, streaming: bool) -> Dataset | IterableDataset:
+def columns_of(data: Data) -> list[str]:
+    """Names of the columns; a stream may only know them once it flows."""
+    return data.column_names or list(next(iter(data), {}))
+
+
+def _as_wanted(name: str, data: object, *, streaming: bool) -> Data:
     if isinstance(data, Dataset):
         return data.to_iterable_dataset() if streaming else data
     if isinstance(data, IterableDataset) and streaming:

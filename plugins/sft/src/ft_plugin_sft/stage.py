@@ -74,6 +74,6 @@ def encoded(fitted: Fitted | RowError) -> list[Encoded] | RowError:
     columns = {
         "input_ids": ids,
         "labels": [token if weight else IGNORE for token, weight in zip(ids, weights, strict=True)],
-        "weights": None if all(weight in (0, 1) for weight in weights) else weights,
+        "weights": None if {*weights} <= {0.0, 1.0} else weights,
     }
     return [Encoded(columns, truncated=fitted.truncated, where=fitted.where)]
