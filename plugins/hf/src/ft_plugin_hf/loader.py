@@ -86,7 +86,8 @@ class HfLoader:
         kwargs = {**kwargs, "dtype": _settled_dtype(run, kwargs.get("dtype", "auto"), config)}
         scratch = _from_scratch(run) and name is None
         model = (_random_model if scratch else _checkpoint_model)(run, location, config, kwargs)
-        self._fit_embeddings(run, model)
+        if not (role == "reward" and name):  # which reads text by a tokenizer of its own
+            self._fit_embeddings(run, model)
         dtype = str(model.dtype).removeprefix("torch.")
         run.logger.info("%s model: %s in %s from %s", role, type(model).__name__, dtype, location.path)
         return _prepared(run, model, role)

@@ -59,8 +59,8 @@ class RmEncoder:
         answers = example.columns.get(self.answers)
         if not isinstance(answers, list) or len(answers) < 2:
             return RowError(f"column {self.answers!r} is not a list of two answers or more")
-        turns = [as_turns(answer) for answer in answers]
-        if any(turn is None for turn in turns):
+        turns = [turn for answer in answers if (turn := as_turns(answer))]
+        if len(turns) < len(answers):
             return RowError(f"column {self.answers!r}: an answer is neither text nor a turn of the assistant")
         prompt = list(example.messages) or ([Message(role="user", content=example.text)] if example.text else [])
         return [replace(example, messages=prompt, text=None, chosen=a, rejected=b) for a, b in combinations(turns, 2)]

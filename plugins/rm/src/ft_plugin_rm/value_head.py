@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from safetensors.torch import load_file
@@ -44,7 +44,7 @@ class ValueHead(nn.Module):
 
     @property
     def linear(self) -> nn.Linear:
-        return self.v_head["summary"]
+        return cast(nn.Linear, self.v_head["summary"])
 
     def forward(self, hidden_BTH: torch.Tensor) -> torch.Tensor:
         with torch.autocast(hidden_BTH.device.type, enabled=False):

@@ -1,0 +1,1 @@
+"""Reward models for stages that learn from scores, for ftk."""
