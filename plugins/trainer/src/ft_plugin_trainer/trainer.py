@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -47,6 +47,9 @@ class FtkTrainer(WholeCheckpoints):
         self._reports = run.config[ReportConfig]
         self._log_sums: Sums = {}
         self._eval_sums: Sums = {}
+        self.measures: list[Callable[[nn.Module, Batch, bool], Sums]] = []
+        """What else is summed in evaluations, for those who wrap the trainer: of a model and a batch, which counts or
+        not."""
         self._trained_tokens = 0
         if parts.template is not None and parts.template.jinja:
             parts.tokenizer.chat_template = parts.template.jinja  # saved beside the weights that it trained
@@ -212,6 +215,9 @@ class FtkTrainer(WholeCheckpoints):
     def _sums(self, model: nn.Module, inputs: Batch) -> Sums:
         batch = {key: value for key, value in inputs.items() if key != REPEATED}
         sums = self.objective.sums(model, batch)
+        if not model.training:
+            for measure in self.measures:
+                sums |= measure(model, batch, REPEATED not in inputs)
         return {name: (part * 0, n * 0) for name, (part, n) in sums.items()} if REPEATED in inputs else sums
 
     def _without_repeats(self, batch: Batch) -> Batch:
