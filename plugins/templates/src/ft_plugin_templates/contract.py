@@ -1,7 +1,7 @@
 """What holds for every template of a pack. No tokenizer of a vendor is needed.
 
-    class TestPack(PackContract):
-        plugin = plugin
+class TestPack(PackContract):
+    plugin = plugin
 """
 
 from __future__ import annotations

@@ -62,6 +62,11 @@ class ChatTemplate:
         self._without = None if keep_thoughts else facts.thought
 
     @property
+    def is_marked(self) -> bool:
+        """Whether its text itself says what carries loss."""
+        return self._jinja.is_marked
+
+    @property
     def jinja(self) -> str:
         return self._jinja.text
 

@@ -38,18 +38,12 @@ class TokenizerTemplate:
 
     @hookimpl
     def ftk_load_template(self, run, tokenizer) -> Template:
-        own = tokenizer.chat_template
-        if isinstance(own, dict):
-            own = own.get("default")
-        if not own:
+        own = own_template(tokenizer)
+        if own is None:
             return NoTemplate()
-        known = known_original(own)
+        facts, known = own
         if known is not None:
             run.logger.info("the tokenizer's chat template is known: %r marks its answers", known.name)
-            facts = replace(known, name="auto", chat_template=own, default_system="", originals=())
-        else:
-            thought = Thought(open="<think>", close="</think>", earlier="kept") if "</think>" in own else None
-            facts = Facts(name="auto", chat_template=own, thought=thought)
         return bind(run, tokenizer, facts, marks=known)
 
 
@@ -65,6 +59,20 @@ class NoTemplate:
         raise RunError("the tokenizer has no chat template", f"set template to one of {', '.join(names(_PACK))}")
 
     encode = encode_prompt = render
+
+
+def own_template(tokenizer: Any) -> tuple[Facts, Facts | None] | None:
+    """The tokenizer's own template, and the one of a pack that is known to render the same; None if it has none."""
+    own = tokenizer.chat_template
+    if isinstance(own, dict):
+        own = own.get("default")
+    if not own:
+        return None
+    known = known_original(own)
+    if known is not None:
+        return replace(known, name="auto", chat_template=own, default_system="", originals=()), known
+    thought = Thought(open="<think>", close="</think>", earlier="kept") if "</think>" in own else None
+    return Facts(name="auto", chat_template=own, thought=thought), None
 
 
 def known_original(chat_template: str) -> Facts | None:
