@@ -26,6 +26,7 @@ class Census:
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
+        self.fingerprint = f"{encoder.fingerprint}, counted"
         self.lengths: list[int] = []
         """Tokens of each sequence as it is trained on."""
         self.uncut: list[int] = []

@@ -9,7 +9,6 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from ft_plugin_data.dataset import batches_of
 from ft_plugin_data.opening import Opened, open_one
 from ft_plugin_data.registry import Unusable, find
 from ft_plugin_data.rows import rows_of
@@ -65,17 +64,25 @@ def _run(specs: Sequence[DatasetSpec], installed: Installed) -> Run:
     return Run(resolve_plan(config, installed, "train", components=components, warnings=warnings))
 
 
+def rows_of_data(opened: Opened, title: str) -> Iterator[tuple[list[dict[str, Any]], range]]:
+    """Some rows at a time, and their numbers, from 1; a bar says how far it is."""
+    data, done = opened.rows.with_format("arrow"), 0
+    with tqdm(total=len(opened.rows), desc=title, unit=" rows", disable=None, leave=False) as bar:
+        for table in data.iter(BATCH):
+            yield rows_of(table), range(done + 1, done + table.num_rows + 1)
+            done += table.num_rows
+            bar.update(table.num_rows)
+
+
 def examples_of(opened: Opened, title: str) -> Iterator[tuple[str, Example | RowError]]:
     """Where each row stands, and what its format makes of it."""
-    with tqdm(total=len(opened.rows), desc=title, unit=" rows", disable=None, leave=False) as bar:
-        for table, numbers in batches_of(opened.rows, range(len(opened.rows)), BATCH):
-            for row, number in zip(rows_of(table), numbers, strict=True):
-                place = row.pop(AT, None) or f"{opened.spec.name} row {number}"
-                try:
-                    yield place, opened.formatter(row)
-                except RowError as e:
-                    yield place, e
-            bar.update(len(numbers))
+    for rows, numbers in rows_of_data(opened, title):
+        for row, number in zip(rows, numbers, strict=True):
+            place = row.pop(AT, None) or f"{opened.spec.name} row {number}"
+            try:
+                yield place, opened.formatter(row)
+            except RowError as e:
+                yield place, e
 
 
 def kind_of(example: Example) -> str:

@@ -28,7 +28,7 @@ from .report import report
 
 LIMITS = (128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 """Values of cutoff_len for which it is said what they would cut off."""
-ENCODE_ALL = ("tokenized_path=null", "preprocessing_num_workers=1")
+ENCODE_ALL = ("tokenized_path=null", "overwrite_cache=true", "preprocessing_num_workers=1")
 """Every row is encoded, here, whatever is kept of an earlier run."""
 
 

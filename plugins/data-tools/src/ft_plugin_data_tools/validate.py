@@ -9,16 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from tqdm.auto import tqdm
 
 from ft_plugin_data.config import DataConfig
-from ft_plugin_data.dataset import batches_of
 from ft_plugin_data.encode import RowEncoder
 from ft_plugin_data.ledger import Ledger, table
 from ft_plugin_data.limits import drop_limit
 from ft_plugin_data.opening import Opened, open_all
-from ft_plugin_data.rows import rows_of
-from ft_plugin_trainer.targets import IGNORE
 from ftk.cli.options import print_json
 from ftk.cli.table import table as columns
 from ftk.contracts import Encoder
@@ -26,7 +22,7 @@ from ftk.lock import FILE
 from ftk.problems import ConfigError, RunError
 
 from .opening import looked_at
-from .reading import BATCH, Nothing, open_datasets
+from .reading import Nothing, open_datasets, rows_of_data
 
 LISTED = 20
 
@@ -92,11 +88,9 @@ def account_of(opened: Opened, encoder: Encoder) -> Account:
     """What becomes of every row."""
     account = Account(opened.spec.name)
     encode = RowEncoder(opened.spec.name, opened.formatter, encoder)
-    with tqdm(total=len(opened.rows), desc=opened.spec.name, unit=" rows", disable=None, leave=False) as bar:
-        for rows, numbers in batches_of(opened.rows, range(len(opened.rows)), BATCH):
-            for sequence in encode.sequences(rows_of(rows), numbers, account):
-                _count(account, sequence)
-            bar.update(len(numbers))
+    for rows, numbers in rows_of_data(opened, opened.spec.name):
+        for sequence in encode.sequences(rows, numbers, account):
+            _count(account, sequence)
     return account
 
 
@@ -107,7 +101,7 @@ def _count(account: Account, sequence: Any) -> None:
         elif name.endswith("input_ids"):
             account.tokens += len(values)
         elif name.endswith("labels") and isinstance(values, list):
-            account.loss_tokens = (account.loss_tokens or 0) + sum(label != IGNORE for label in values)
+            account.loss_tokens = (account.loss_tokens or 0) + sum(label >= 0 for label in values)
 
 
 def _print(accounts: Sequence[Account], every: bool) -> None:
