@@ -31,7 +31,6 @@ HINTS = {
     "neftune_liger": {"ft-plugin-liger", "ft-plugin-neftune"},
     "oft_sft": {"ft-plugin-oft"},
     "pissa": {"ft-plugin-pissa"},
-    "predict": {"ft-plugin-predict"},
     "qlora_bnb": {"ft-plugin-quantize"},
     "qlora_hqq": {"ft-plugin-quantize"},
     "rslora": {"ft-plugin-rslora"},
