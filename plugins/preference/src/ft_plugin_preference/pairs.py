@@ -83,7 +83,8 @@ def encoded(pair: tuple[Fitted, Fitted] | RowError) -> list[Encoded] | RowError:
         ids, weights = side.input_ids[prompt:], side.weights[prompt:]
         columns[f"{name}_input_ids"] = ids
         columns[f"{name}_labels"] = [token if weight else IGNORE for token, weight in zip(ids, weights, strict=True)]
-    return [Encoded(columns, truncated=truncated)]
+    where = " and ".join(dict.fromkeys(fitted.where for fitted in pair if fitted.where))
+    return [Encoded(columns, truncated=truncated, where=where)]
 
 
 def length_of(row: Mapping[str, Any]) -> int:
