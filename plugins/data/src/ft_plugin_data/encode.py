@@ -134,13 +134,23 @@ def encode_all(
 ) -> Ledger:
     """Give every table of encoded rows to ``take``, in order. Raises RunError when a worker process dies."""
     ledger = Ledger(encode.name)
+    gc.freeze()  # what is there already is not looked through for garbage again and again, nor copied by a fork
+    try:
+        _take_all(encode, batches, workers, title, take, ledger)
+    finally:
+        gc.unfreeze()
+    return ledger
+
+
+def _take_all(
+    encode: RowEncoder, batches: Batches, workers: int, title: str, take: Callable[[pa.Table], object], ledger: Ledger
+) -> None:
     with tqdm(total=len(batches.chosen), desc=title, unit=" rows", disable=None, leave=False) as bar:
         for table, part in _results(encode, batches, workers):
             ledger.add(part)
             if table is not None:
                 take(table)
             bar.update(part.rows)
-    return ledger
 
 
 def worker_count(wanted: int | None, rows: int) -> int:
@@ -158,7 +168,6 @@ def _results(encode: RowEncoder, batches: Batches, workers: int) -> Iterator[tup
         return
     # A fork shares the data and the tokenizer instead of copying them; nothing has touched a GPU yet.
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
-    gc.freeze()
     try:
         with ProcessPoolExecutor(workers, multiprocessing.get_context(method), _begin, (encode, batches)) as pool:
             waiting: deque[Future] = deque()
@@ -171,8 +180,6 @@ def _results(encode: RowEncoder, batches: Batches, workers: int) -> Iterator[tup
     except BrokenProcessPool:
         hint = "lower preprocessing_num_workers: it may have run out of memory"
         raise RunError(f"dataset {encode.name!r}: a preprocessing worker died", hint) from None
-    finally:
-        gc.unfreeze()
 
 
 _here: list[tuple[RowEncoder, Batches]] = []
