@@ -5,7 +5,7 @@ from __future__ import annotations
 from ftk.section import section
 
 
-@section("templates", selects={"template": "template"})
+@section("templates", selects={"template": "template", "tool_format": "tool-parser"})
 class TemplateConfig:
     template: str = "auto"
     """Name of the prompt format; "auto" takes the tokenizer's own."""

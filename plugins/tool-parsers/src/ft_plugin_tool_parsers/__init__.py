@@ -1,0 +1,1 @@
+"""Answers read back into content, thoughts and tool calls."""

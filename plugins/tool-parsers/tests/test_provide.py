@@ -1,0 +1,112 @@
+"""Which parser a run gets."""
+
+import pytest
+
+from ft_plugin_tool_parsers import plugin
+from ft_plugin_tool_parsers.formats import NAMES
+from ft_plugin_tool_parsers.plugin import SUMMARIES
+from ftk.contracts import AnswerReader, Delta, ToolCall, ToolParser
+from ftk.markers import hookimpl
+from ftk.problems import ConfigError, RunError
+from ftk_sdk.contracts import PluginContract
+from ftk_sdk.fakes import installed_with
+from ftk_sdk.fakes import plugin as fake
+from ftk_sdk.testing import make_plan
+from ftk_sdk.tiny import tiny_tokenizer
+
+HERMES = """\
+{%- for m in messages %}
+{{- '<|im_start|>' + m.role + '\\n' + (m.content or '') }}
+{%- for c in m.tool_calls or [] %}
+{{- '\\n<tool_call>\\n' + {'name': c.function.name, 'arguments': c.function.arguments} | tojson + '\\n</tool_call>' }}
+{%- endfor %}
+{{- '<|im_end|>\\n' }}
+{%- endfor %}
+{{- '<|im_start|>assistant\\n' if add_generation_prompt }}
+{#- tools #}"""
+XML = HERMES.replace(
+    "{'name': c.function.name, 'arguments': c.function.arguments} | tojson",
+    "'<function=' + c.function.name + '></function>'",
+)
+TEXT = '<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>'
+CHAT = {"model_name_or_path": "none", "finetuning_type": "full"}
+
+
+class TestPlugin(PluginContract):
+    plugin = plugin
+
+
+def parser(ftk_run, tokenizer=None, **keys):
+    """What a chat with these keys would read answers with."""
+    template = f"template:{keys.get('template', 'auto')}"
+    kind = f"tool-parser:{keys.get('tool_format', 'auto')}"
+    run = ftk_run(keys, components=[template, kind], action="chat")
+    return run.tool_parser(run.load_template(tokenizer or tiny_tokenizer(HERMES)))
+
+
+def test_each_format_is_a_component_with_a_summary():
+    assert set(SUMMARIES) == set(NAMES)
+    assert all(c.summary for c in plugin.ftk_components())
+
+
+def test_chat_takes_the_parser_of_its_template_and_training_takes_none():
+    assert "tool-parser:auto" in make_plan({**CHAT, "template": "qwen3"}, action="chat")
+    assert "tool-parser:*" not in make_plan({**CHAT, "template": "qwen3", "stage": "sft", "dataset": "x"})
+
+
+def test_tool_format_names_one_and_a_wrong_name_is_explained():
+    plan = make_plan({**CHAT, "tool_format": "hermes"}, action="chat")
+    assert [c.id for c in plan.of_kind("tool-parser")] == ["tool-parser:hermes"]
+    with pytest.raises(ConfigError, match="did you mean 'hermes'"):
+        make_plan({**CHAT, "tool_format": "hermess"}, action="chat")
+
+
+def test_a_template_of_the_packs_names_its_parser(ftk_run):
+    read = parser(ftk_run, template="qwen3").parse(f"<think>\nHm.\n</think>\n\n{TEXT}")
+    assert (read.reasoning, read.tool_calls) == ("Hm.", (ToolCall("f", {"a": 1}),))
+    assert parser(ftk_run, template="smollm2") is None
+
+
+def test_the_parser_of_an_unknown_template_is_found_by_trial(ftk_run):
+    assert parser(ftk_run).parse(TEXT).tool_calls == (ToolCall("f", {"a": 1}),)
+    assert parser(ftk_run, tiny_tokenizer()) is None
+    assert parser(ftk_run, tiny_tokenizer(HERMES), tool_format="qwen").parse(TEXT).tool_calls
+
+
+def test_a_parser_that_does_not_read_what_the_template_writes_is_refused(ftk_run):
+    with pytest.raises(RunError, match="tool_format='lfm2' does not read the tool calls"):
+        parser(ftk_run, tool_format="lfm2")
+    with pytest.raises(RunError, match="tool_format='qwen' does not read"):
+        parser(ftk_run, tiny_tokenizer(XML), tool_format="qwen")
+
+
+class Shouting(ToolParser):
+    """Of a stranger: a call is a line in capital letters."""
+
+    @hookimpl
+    def ftk_tool_parser(self, run, template):
+        return self
+
+    def stream(self, *, tools=(), prompt=""):
+        return ShoutingReader()
+
+
+class ShoutingReader(AnswerReader):
+    def __init__(self):
+        self.text = ""
+
+    def feed(self, piece):
+        self.text += piece
+        return []
+
+    def close(self):
+        return [Delta(call=ToolCall(self.text.lower(), {}))] if self.text.isupper() else [Delta(content=self.text)]
+
+
+def test_a_stranger_adds_a_parser_with_a_component_and_nothing_else(ftk_run):
+    strangers = installed_with(fake("shouting", offers={"tool-parser:shouting": Shouting}))
+    keys = {**CHAT, "tool_format": "shouting"}
+    assert "tool-parser:shouting" in make_plan(keys, action="chat", plugins=strangers)
+    run = ftk_run({}, components=["tool-parser:shouting"], action="chat", plugins=strangers)
+    assert run.tool_parser(None).parse("STOP").tool_calls == (ToolCall("stop", {}),)
+    assert run.tool_parser(None).parse("Stop").content == "Stop"
