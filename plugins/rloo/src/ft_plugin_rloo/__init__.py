@@ -1,0 +1,1 @@
+"""RLOO for ftk."""
