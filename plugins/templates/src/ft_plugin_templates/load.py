@@ -92,7 +92,9 @@ def bind(run: Any, tokenizer: Any, facts: Facts, marks: Facts | None = None) -> 
     variables = {k: v for k, v in settings.items() if run.config.was_set(k) and k in facts.chat_template}
     if config.preserve_thinking and "preserve_thinking" not in variables:
         run.logger.warning("preserve_thinking has no effect: template %r does not know it", facts.name)
-    if config.tool_format and config.tool_format != facts.tool_parser:
+    # In chat, what reads the calls of a template of unknown making tries whether it does.
+    tried = run.plan.action == "chat" and not facts.tool_parser
+    if config.tool_format and config.tool_format != facts.tool_parser and not tried:
         message = f"tool_format={config.tool_format!r}, but the template writes tool calls in its own way"
         raise RunError(message, "unset tool_format, or choose another template")
     if config.template == "auto" and facts.name == "auto" and config.default_system == "":
