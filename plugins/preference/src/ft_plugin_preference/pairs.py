@@ -95,6 +95,9 @@ def length_of(row: Mapping[str, Any]) -> int:
 class PairCollator:
     """Rows of ``PairEncoder`` -> a batch, padded on the right."""
 
+    segments = ("prompt", "chosen", "rejected", "padding")
+    """What the numbers in the column of this name mean, for those who look at a batch."""
+
     def __init__(self, pad_token_id: int) -> None:
         self.pad_token_id = pad_token_id
         # Tensor cores want sizes that are multiples of 8; elsewhere more padding is more work.

@@ -39,7 +39,7 @@ class PairScorer:
 
     def __call__(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> tuple[Pairs, Any]:
         """The pairs without a reference, and what the model returned."""
-        one_row = self._shares(model, batch)
+        one_row = self.shares(model, batch)
         logprobs_N, outputs = self.token_logprobs(model, batch, one_row=one_row)
         return self.pairs(logprobs_N, batch), outputs
 
@@ -83,7 +83,8 @@ class PairScorer:
             rejected_tokens_B=tokens[1],
         )
 
-    def _shares(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> bool:
+    def shares(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> bool:
+        """Whether the batch is computed with its prompts shared. Raises RunError where that is asked for in vain."""
         if self.share is False:
             return False
         inner = unwrapped(model)
