@@ -1,4 +1,4 @@
-"""The loss curve as a picture."""
+"""The curves of the loss and of the reward as a picture."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from ftk.markers import hookimpl
 
 FILE = "training_loss.png"
+CURVES = ("loss", "reward")
+"""What is drawn, each in axes of its own."""
 WINDOW = 20
 """The smoothed curve's memory, as a share of the run: a twentieth."""
 
@@ -36,21 +38,25 @@ class DrawAtEnd(TrainerCallback):
 
 
 def draw(history: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw ``loss`` as logged and smoothed, and every ``eval_..._loss``, over the steps. Nothing logged: no picture."""
-    figure = Figure(figsize=(8, 5))
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot(xlabel="step", ylabel="loss")
-    steps, losses = _series(history, "loss")
-    if steps:
-        axes.plot(steps, losses, color="tab:blue", alpha=0.35, label="loss")
-        axes.plot(steps, smoothed(losses), color="tab:blue", label="loss, smoothed")
-    names = sorted({key for entry in history for key in entry if key.startswith("eval_") and key.endswith("loss")})
-    for name in names:
-        axes.plot(*_series(history, name), marker="o", label=name)
-    if not steps and not names:
+    """Draw ``loss``, and ``reward`` where there is one, as logged and smoothed, and those of evaluations, over the steps.
+
+    Nothing logged: no picture.
+    """
+    shown = [curve for curve in CURVES if any(_names(history, curve))]
+    if not shown:
         return
-    axes.legend()
-    axes.grid(alpha=0.3)
+    figure = Figure(figsize=(8, 5 * len(shown)))
+    FigureCanvasAgg(figure)
+    for place, curve in enumerate(shown, 1):
+        axes = figure.add_subplot(len(shown), 1, place, xlabel="step", ylabel=curve)
+        steps, values = _series(history, curve)
+        if steps:
+            axes.plot(steps, values, color="tab:blue", alpha=0.35, label=curve)
+            axes.plot(steps, smoothed(values), color="tab:blue", label=f"{curve}, smoothed")
+        for name in sorted(_names(history, curve) - {curve}):
+            axes.plot(*_series(history, name), marker="o", label=name)
+        axes.legend()
+        axes.grid(alpha=0.3)
     partial = path.with_name(f".{path.name}")
     figure.savefig(partial, format="png", dpi=120, bbox_inches="tight")
     os.replace(partial, path)
@@ -65,6 +71,12 @@ def smoothed(values: Sequence[float]) -> list[float]:
         total, weight = decay * total + value, decay * weight + 1
         out.append(total / weight)
     return out
+
+
+def _names(history: Sequence[Mapping[str, Any]], curve: str) -> set[str]:
+    """The curve itself and those of evaluations: ``eval_loss``, ``eval_other_loss``."""
+    names = {key for entry in history for key in entry}
+    return {name for name in names if name == curve or (name.startswith("eval_") and name.endswith(curve))}
 
 
 def _series(history: Sequence[Mapping[str, Any]], key: str) -> tuple[list[int], list[float]]:
