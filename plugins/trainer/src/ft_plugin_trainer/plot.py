@@ -38,7 +38,7 @@ class DrawAtEnd(TrainerCallback):
 
 
 def draw(history: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw ``loss``, and ``reward`` where there is one, as logged and smoothed, and those of evaluations, over the steps.
+    """Draw ``loss``, and ``reward`` where there is one, as logged and smoothed, with those of evaluations, over steps.
 
     Nothing logged: no picture.
     """
