@@ -13,13 +13,10 @@ from ftk.markers import hookimpl
 
 from . import losses
 from .config import DpoConfig
-from .plugin import SMOOTHED
+from .plugin import SMOOTHED, WHOLE_BATCH
 
 if TYPE_CHECKING:
     from ftk.run import Run
-
-WHOLE_BATCH = ("aot", "aot_unpaired", "kto_pair")
-"""Losses in which pairs of a batch matter to each other."""
 
 
 class Dpo(PairStage):

@@ -34,6 +34,9 @@ LOSSES = {
     "sft": "Supervised loss of the chosen answer",
 }
 SMOOTHED = ("sigmoid", "robust", "exo_pair", "aot", "aot_unpaired")
+"""Losses that ``dpo_label_smoothing`` is an argument of."""
+WHOLE_BATCH = ("aot", "aot_unpaired", "kto_pair")
+"""Losses in which pairs of a batch matter to each other."""
 
 
 @hookimpl
@@ -96,4 +99,8 @@ def ftk_check(plan: Plan) -> list[Problem]:
     if "exo_pair" in names and not eps:
         message = "pref_loss: 'exo_pair' compares with a distribution that dpo_label_smoothing=0 makes impossible"
         problems.append(Problem("error", message, "its paper has dpo_label_smoothing: 0.001", "dpo_label_smoothing"))
+    coupled = [*(name for name in names if name in WHOLE_BATCH), *["pref_bco_weight"] * bool(config.pref_bco_weight)]
+    if config.pref_dropout and coupled:
+        message = f"pref_dropout: {coupled[0]} wants the same log-probabilities twice, which dropout would change"
+        problems.append(Problem("error", message, "unset pref_dropout", "pref_dropout"))
     return problems
