@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from .problems import RowError
 
-Role = Literal["policy", "reference", "reward", "value"]
+Role = Literal["policy", "reference", "reward", "value", "teacher"]
 """What a model is loaded for."""
 
 

@@ -38,7 +38,7 @@ def reference_for(run: Run, model: nn.Module) -> Reference:
     model  what ``run.adapt_model`` returned. Of a run that is resumed too, as its weights are loaded later
     """
     if run.config[ReferenceModelConfig].is_separate or _is_sharded(model):
-        return SeparateModel(_load(run, model), autocast=_mixed_precision(run))
+        return SeparateModel(_load(run, model), autocast=mixed_precision(run))
     if isinstance(model, PeftModel) and not _continues(run) and _begins_as_nothing(model):
         run.logger.info("reference: the policy without its adapter")
         return WithoutAdapter()
@@ -119,7 +119,8 @@ class SeparateModel(Reference):
             yield self.model
 
 
-def _mixed_precision(run: Run) -> torch.dtype | None:
+def mixed_precision(run: Run) -> torch.dtype | None:
+    """The type that the trainer lets the policy compute in, if it is not that of its weights."""
     config = run.config[TrainerConfig]
     if config.pure_bf16 or not (config.bf16 or config.fp16):
         return None
@@ -140,25 +141,25 @@ def _load(run: Run, policy: nn.Module) -> nn.Module:
     return model
 
 
-def require_same_vocabulary(run: Run, name: str, policy: int, reference: int) -> None:
+def require_same_vocabulary(run: Run, name: str, policy: int, reference: int, *, key: str = "ref_model") -> None:
     """Log-probabilities of tokens can be compared only where both models mean the same by each id.
 
-    Raises RunError. Of models whose tokenizers agree, one may have more rows of padding in its embeddings.
+    Raises RunError, about the key that names the other model. Of models whose tokenizers agree, one may have more rows of padding in its embeddings.
     """
-    hint = "choose a ref_model of the policy's family"
+    hint = f"choose a {key} of the policy's family"
     location = run.locate_model(name)
     try:
         theirs: Mapping[str, int] = AutoTokenizer.from_pretrained(location.path, revision=location.revision).get_vocab()
     except (OSError, ValueError):  # a folder without one: then the sizes must do
         if policy != reference:
-            message = f"ref_model: {name!r} has embeddings for {reference} tokens, the policy for {policy}"
+            message = f"{key}: {name!r} has embeddings for {reference} tokens, the policy for {policy}"
             raise RunError(message, hint) from None
         return
     ours: Mapping[str, int] = run.load_tokenizer().get_vocab()
     small, large = sorted((ours, theirs), key=len)
     other = sum(large.get(token) != index for token, index in small.items())
     if other:
-        message = f"ref_model: {name!r} has another vocabulary than the policy: {other} of {len(small)} tokens differ"
+        message = f"{key}: {name!r} has another vocabulary than the policy: {other} of {len(small)} tokens differ"
         raise RunError(message, hint)
 
 

@@ -48,8 +48,8 @@ class Sft:
 class SftEncoder:
     """Conversations -> ``input_ids``, ``labels``, and ``weights`` where a token counts neither 0 nor 1."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, fitting: Fitting) -> None:
-        self.fitting = fitting
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, fitting: Fitting, *, stage: str = "sft") -> None:
+        self.fitting, self.stage = fitting, stage
         self.collate = NextTokenCollator(tokenizer.pad_token_id)
         self.fingerprint = identity(tokenizer, "sft", fitting.template.fingerprint, fitting.settings)
 
@@ -61,9 +61,10 @@ class SftEncoder:
 
     def _conversation(self, example: Example) -> tuple[Sequence[Message], Sequence[Mapping[str, Any]]] | RowError:
         if example.chosen or example.rejected:
-            return RowError("a chosen and a rejected answer, where 'stage: sft' wants one")
+            return RowError(f"a chosen and a rejected answer, where 'stage: {self.stage}' wants one")
         if not example.messages:
-            return RowError("raw text, where 'stage: sft' wants messages" if example.text else "no messages")
+            wanted = f"raw text, where 'stage: {self.stage}' wants messages"
+            return RowError(wanted if example.text else "no messages")
         return example.messages, example.tools
 
 
