@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 
 def problems_of(plan: Plan) -> list[Problem]:
+    if plan.action != "train":
+        return []
     return [*_numbers(plan.config[GrpoConfig]), *_sampling(plan.config), *_data(plan.config)]
 
 

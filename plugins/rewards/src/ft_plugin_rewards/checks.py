@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def problems_of(plan: Plan) -> list[Problem]:
     config = plan.config[RewardsConfig]
-    return [*_names(plan, config), *_values(config)]
+    return [*_names(plan, config), *_values(config)] if plan.action == "train" else []
 
 
 def _names(plan: Plan, config: RewardsConfig) -> Iterator[Problem]:

@@ -34,6 +34,8 @@ def ftk_hookspecs() -> list[str]:
 
 @hookimpl
 def ftk_check(plan: Plan) -> list[Problem]:
+    if plan.action != "train":
+        return []
     own, sampling = plan.config[RolloutsConfig], plan.config[GenerateConfig]
     rules = [
         ("rollouts_batch_size", own.rollouts_batch_size < 1, own.rollouts_batch_size, "must be at least 1"),
