@@ -10,8 +10,6 @@ from torch import nn
 
 from ft_plugin_data.config import DataConfig
 from ft_plugin_data.truncation import Fitting
-from ft_plugin_hf.config import HfConfig
-from ft_plugin_peft.config import AdapterConfig
 from ft_plugin_preference.pairs import in_two_rows, length_of
 from ft_plugin_trainer.objective import Objective, Sums
 from ft_plugin_trainer.trainer import FtkTrainer
@@ -21,7 +19,7 @@ from ftk.markers import hookimpl
 from .config import RmConfig
 from .encoding import MARGIN, RmEncoder
 from .loss import bradley_terry_loss
-from .value_head import NAME, ValueHead, draw, file_in, head_for, last_values, load_into
+from .value_head import NAME, ValueHead, draw, head_for, last_values, load_into, starting_file
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -48,9 +46,7 @@ class Rm:
 
 def starting_head(run: Run, model: PreTrainedModel) -> ValueHead:
     """The value head beside the adapter or the model that training starts from, or else a random one."""
-    head = head_for(model)
-    names = [run.config[HfConfig].model_name_or_path, *(run.config[AdapterConfig].adapter_name_or_path or ())]
-    path = next((path for name in reversed(names) if name and (path := file_in(run, name))), None)
+    head, path = head_for(model), starting_file(run)
     if path is None:
         draw(head, run.seed)
     else:

@@ -16,6 +16,7 @@ from torch import nn
 from transformers.utils import cached_file
 
 from ft_plugin_hf.config import HfConfig
+from ft_plugin_peft.config import AdapterConfig
 from ft_plugin_trainer.targets import unwrapped
 from ftk.problems import RunError
 
@@ -79,6 +80,12 @@ def file_in(run: Run, name: str) -> Path | None:
     return None
 
 
+def starting_file(run: Run) -> Path | None:
+    """The value head beside the adapter or the model that training starts from, if there is one."""
+    names = [run.config[HfConfig].model_name_or_path, *(run.config[AdapterConfig].adapter_name_or_path or ())]
+    return next((path for name in reversed(names) if name and (path := file_in(run, name))), None)
+
+
 def load_into(head: ValueHead, path: Path) -> None:
     """Take the weights of a file; nothing in a pickled one is run. RunError where they do not fit."""
     try:
@@ -126,3 +133,23 @@ def last_values(model: nn.Module, head: ValueHead, inputs: Mapping[str, Any]) ->
     with in_place_of_output_head(model, at_head):
         model(**inputs)
     return values[0]
+
+
+@contextlib.contextmanager
+def values_at(model: nn.Module, head: ValueHead, mask_BT: torch.Tensor) -> Iterator[list[torch.Tensor]]:
+    """Inside, each forward pass of the model adds to the list the values (N) of the positions in ``mask_BT``.
+
+    Enter it before whatever else looks at what the output head is fed, as ``TargetLogprobs`` does.
+    """
+    values: list[torch.Tensor] = []
+
+    def at_head(module: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
+        values.append(head(args[0][:, -mask_BT.shape[1] :][mask_BT]))
+        # Nothing is added; but wrappers for several processes look for what the model's output depends on.
+        return (args[0] + 0 * values[-1].sum().to(args[0].dtype),)
+
+    handle = unwrapped(model).get_output_embeddings().register_forward_pre_hook(at_head)
+    try:
+        yield values
+    finally:
+        handle.remove()
