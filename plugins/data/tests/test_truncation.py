@@ -121,17 +121,55 @@ def test_a_tool_call_is_whole_or_not_there(template):
 
 @pytest.mark.parametrize("policy", ["right", "left_history"])
 def test_both_sides_of_a_pair_keep_one_prompt(template, policy):
-    prompt, chosen, rejected = TALK[:4], [answer("yes " * 30)], [answer("no")]
+    prompt, chosen, rejected = TALK[:4], [answer("yes " * 60)], [answer("no")]
     cutoff = length(template, [*prompt, *rejected]) - (5 if policy == "left_history" else 0)
+    kept = prompt if policy == "right" else [prompt[0], prompt[3]]
+    cutoff = max(cutoff, 2 * len(template.encode_prompt(kept)))
+    if policy == "left_history":
+        cutoff = min(cutoff, length(template, [*prompt, *rejected]) - 1)
     fitting = Fitting(template, cutoff_len=cutoff, policy=policy)
     ((a, b),) = fitting.encode_pairs([(prompt, chosen, rejected, ())])
-    kept = prompt if policy == "right" else [prompt[0], prompt[3]]
     start = template.encode_prompt(kept)
     assert a.tokens.input_ids[: len(start)] == b.tokens.input_ids[: len(start)] == start
     assert b.tokens == template.encode([([*kept, *rejected], ())])[0]
     assert len(a.tokens.input_ids) == cutoff
     (error,) = Fitting(template, cutoff_len=5, policy=policy).encode_pairs([(prompt, chosen, rejected, ())])
     assert "no room" in str(error)
+
+
+LONG = "count one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
+
+
+def test_a_prompt_that_leaves_no_room_loses_the_end_of_its_longest_text(template, tokenizer):
+    talk = [TALK[0], user(LONG), answer("yes")]
+    cutoff = length(template, talk) - 10
+    fitted = fit(template, talk, cutoff)
+    assert fitted.where == "the end of turn 2" and 0 < cutoff - len(fitted.tokens.input_ids) + 10 <= 12
+    text = tokenizer.decode(fitted.tokens.input_ids)
+    assert "be brief" in text and "yes" in text and "count one" in text and "fifteen" not in text
+    kept = text[text.index("count") :].partition("<|im_end|>")[0]
+    assert LONG.startswith(kept)
+
+
+def test_a_prompt_and_an_answer_that_are_both_too_long_share_the_room(template):
+    talk = [user(LONG), answer(LONG)]
+    before = len(template.encode_prompt(talk[:1]))
+    cutoff = length(template, talk) // 2
+    ids = fit(template, talk, cutoff).tokens
+    share = cutoff * before // length(template, talk)
+    assert len(ids.input_ids) == cutoff
+    assert share - 6 <= ids.weights.index(1) <= share
+
+
+@pytest.mark.parametrize("policy", ["right", "left_history"])
+def test_both_sides_of_a_pair_keep_one_shortened_prompt(template, policy):
+    prompt, chosen, rejected = [*TALK[:3], user(LONG)], [answer(LONG)], [answer("no")]
+    cutoff = len(template.encode_prompt([prompt[0], prompt[3]])) - 4
+    ((a, b),) = Fitting(template, cutoff_len=cutoff, policy=policy).encode_pairs([(prompt, chosen, rejected, ())])
+    begins = [side.tokens.weights.index(1) for side in (a, b)]
+    assert begins[0] == begins[1]
+    assert a.tokens.input_ids[: begins[0]] == b.tokens.input_ids[: begins[0]]
+    assert len(a.tokens.input_ids) == cutoff and len(b.tokens.input_ids) <= cutoff
 
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Co"]), min_size=1, max_size=30).filter(str.strip)

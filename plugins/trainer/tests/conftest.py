@@ -41,12 +41,12 @@ class Workbench:
         return make_run(keys, components=["trainer:transformers", *keys.pop("components", [])])
 
     def trainer(
-        self, *, rows=None, eval_rows=None, model=None, stream=False, objective: Objective | None = None, **keys
+        self, *, rows=None, eval_rows=None, model=None, objective: Objective | None = None, **keys
     ) -> FtkTrainer:
         run = self.run(**keys)
         tokenizer = tiny_tokenizer()
         args = run.training_args()
-        as_dataset = lambda rows: None if rows is None else Dataset.from_list(rows)
+        as_dataset = lambda rows: Dataset.from_list(rows) if isinstance(rows, list) else rows
         parts = Parts(
             model=model or tiny_llama(dtype=torch.float64),
             tokenizer=tokenizer,

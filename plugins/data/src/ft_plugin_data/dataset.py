@@ -25,7 +25,7 @@ from .encoded import encoded
 from .ledger import Ledger, table
 from .mixing import mix, split_off
 from .opening import Opened, open_all
-from .streaming import split_stream, stream
+from .streaming import Apart, Shuffled, Stream, held_back, mixed, sources_of
 
 batches_of = Batches
 
@@ -55,23 +55,42 @@ class MapDatasets:
     def _load_train(self, run, cfg: DataConfig, encoder: Encoder) -> None:
         if not cfg.dataset:
             raise RunError("dataset is not set", "name a file, a folder, hf:org/name, or a name of dataset_info.json")
-        data = self._prepare(run, cfg, encoder, "train", cfg.dataset)
         if cfg.streaming:
-            self._train, self._held_back = split_stream(data, cfg, run.seed)
-        elif cfg.val_size:
+            self._train, self._held_back = self._stream_train(run, cfg, encoder)
+            return
+        data = self._prepare(run, cfg, encoder, "train", cfg.dataset)
+        if cfg.val_size:
             self._train, self._held_back = split_off(data, cfg.val_size, run.seed)
             run.logger.info("val_size: %d of %d sequences held back", len(self._held_back), len(data))
         else:
             self._train = data
 
-    def _prepare(self, run, cfg: DataConfig, encoder: Encoder, part: str, names: Sequence[str]) -> Any:
-        """The named datasets as one, from ``tokenized_path`` when it holds them."""
+    def _stream_train(self, run, cfg: DataConfig, encoder: Encoder) -> tuple[Stream, Stream | None]:
+        assert cfg.dataset is not None
+        opened = self._opened(run, cfg, "train", cfg.dataset)
+        held = held_back(cfg, run.seed)
+        validation = None
+        if held:
+            step = Apart(mixed(sources_of(opened, encoder, cfg, run.seed), cfg, run.seed), held, only=True)
+            validation = Stream(step, (), lambda ledgers: None)
+        sources = sources_of(opened, encoder, cfg, run.seed)
+        rows = mixed(sources, cfg, run.seed)
+        step = Shuffled(Apart(rows, held, only=False) if held else rows, cfg.buffer_size, run.seed)
+        return Stream(step, sources, lambda ledgers: self._tell(run, cfg, "train", ledgers)), validation
+
+    def _opened(self, run, cfg: DataConfig, part: str, names: Sequence[str]) -> list[Opened]:
         opened = open_all(run, names, cfg.dataset_dir, streaming=cfg.streaming)
         self._sources[part] = {x.spec.name: x.record() for x in opened}
         if writes(shared=True):
             lock.record(run.output_dir, "data", self._sources)
+        return opened
+
+    def _prepare(self, run, cfg: DataConfig, encoder: Encoder, part: str, names: Sequence[str]) -> Any:
+        """The named datasets as one, from ``tokenized_path`` when it holds them."""
+        opened = self._opened(run, cfg, part, names)
         if cfg.streaming:
-            return stream(opened, encoder, cfg, run.seed)
+            sources = sources_of(opened, encoder, cfg, run.seed)
+            return Stream(mixed(sources, DataConfig(), run.seed), sources, lambda ledgers: None)
         if cfg.tokenized_path is None:
             return self._encode(run, cfg, encoder, part, opened)
         folder = Path(cfg.tokenized_path).expanduser() / re.sub(r"[^\w.-]+", "_", part)
@@ -106,7 +125,7 @@ class MapDatasets:
         if writes(shared=True):
             account = {name: [ledger.as_dict() for ledger in each] for name, each in self._account.items()}
             lock.write_json(run.output_dir / "ledger.json", account)
-        for ledger in ledgers:
+        for ledger in ledgers if not cfg.streaming else ():
             ledger.check(cfg.max_drop)
 
 

@@ -92,7 +92,7 @@ def columns_of(data: Data) -> list[str]:
 
 def _as_wanted(name: str, data: object, *, streaming: bool) -> Data:
     if isinstance(data, Dataset):
-        return data.to_iterable_dataset() if streaming else data
+        return data
     if isinstance(data, IterableDataset) and streaming:
         return data
     hint = "set streaming: true and max_steps" if isinstance(data, IterableDataset) else "name one of its splits"

@@ -1,7 +1,7 @@
 """Conversations that are longer than ``cutoff_len``, made to fit.
 
-What is cut is the text of an answer, or whole turns: templates write their markers around what is left, so that none
-of them, and no token that ends a turn, is ever missing.
+What is cut is the text of an answer or a prompt, or whole turns: templates write their markers around what is left, so
+that none of them, and no token that ends a turn, is ever missing.
 """
 
 from __future__ import annotations
@@ -90,25 +90,35 @@ class Fitting:
                 return tokens
             if self.policy == "left_history" and self._exceeds(tokens):
                 start = max(start, self._start(conversation, prompt))
-        sides = [self._with_loss(self._fitted(tokens, c, prompt, start)) for tokens, c in pair]  # type: ignore[arg-type]
+        left = [self._from_turn(c, start, prompt) for tokens, c in pair if start or self._exceeds(tokens)]  # type: ignore[arg-type]
+        share = min((n for n in (self._prompt_share(*c) for c in left) if n is not None), default=None)
+        sides = [self._with_loss(self._fitted(tokens, c, prompt, start, share)) for tokens, c in pair]  # type: ignore[arg-type]
         failed = next((side for side in sides if isinstance(side, RowError)), None)
         return failed if failed is not None else (sides[0], sides[1])  # type: ignore[return-value]
 
-    def _fitted(self, tokens: Tokens, conversation: Conversation, prompt: int = 0, start: int = 0) -> Fitted | RowError:
-        """``prompt``: as many messages must stay. ``start``: where another answer to the same prompt makes it begin."""
+    def _fitted(
+        self, tokens: Tokens, conversation: Conversation, prompt: int = 0, start: int = 0, share: int | None = None
+    ) -> Fitted | RowError:
+        """``prompt``: as many messages must stay.
+
+        start, share  where another answer to the same prompt makes it begin, and how many tokens it leaves to it
+        """
         length = len(tokens.input_ids)
-        if not start and not self._exceeds(tokens):
+        if not start and share is None and not self._exceeds(tokens):
             return Fitted(tokens)
         if self.policy in ("drop", "error"):
             error = TooLong if self.policy == "error" else RowError
             return error(f"{length} tokens, where cutoff_len is {self.cutoff_len}")
         where = []
         if self.policy == "left_history" and (start := start or self._start(conversation, prompt)):
-            messages, tools = conversation
-            begins = leading(messages)
+            begins = leading(conversation[0])
             where = [f"turns {begins + 1} to {start}" if start > begins + 1 else f"turn {start}"]
-            conversation = ([*messages[:begins], *messages[start:]], tools)
-            prompt -= min(prompt, start - begins)
+            conversation, prompt = self._from_turn(conversation, start, prompt)
+        share = self._prompt_share(conversation, prompt) if share is None else share
+        if share is not None and (shorter := self._shorter_prompt(conversation, prompt, share)):
+            conversation, cut = shorter
+            where.append(cut)
+        if where:
             encoded = self._encode(conversation)
             if isinstance(encoded, RowError):
                 return encoded
@@ -119,6 +129,55 @@ class Fitting:
                 return fitted
             tokens, where = fitted.tokens, [*where, fitted.where]
         return Fitted(tokens, length - len(tokens.input_ids), " and ".join(where))
+
+    def _from_turn(self, conversation: Conversation, start: int, prompt: int) -> tuple[Conversation, int]:
+        """The conversation without the turns before ``start``, and how many of its messages must stay."""
+        messages, tools = conversation
+        begins = leading(messages)
+        if not start:
+            return conversation, prompt
+        return ([*messages[:begins], *messages[start:]], tools), prompt - min(prompt, start - begins)
+
+    def _prompt_share(self, conversation: Conversation, prompt: int) -> int | None:
+        """How many tokens the prompt of the first answer may keep; ``None``: all of them.
+
+        Of the two, what needs less than half of ``cutoff_len`` stays whole. If neither does, each loses in proportion.
+        """
+        messages, tools = conversation
+        at = first_answer(messages, prompt)
+        try:
+            before = len(self.template.encode_prompt(messages[:at], tools=tools))
+        except RowError:
+            return None
+        whole = self._encode((messages[: at + 1], tools))
+        if isinstance(whole, RowError) or not self._exceeds(whole) or 2 * before <= self.cutoff_len:
+            return None
+        answer = len(whole.input_ids) - before
+        if 2 * answer <= self.cutoff_len:
+            return self.cutoff_len - answer
+        return self.cutoff_len * before // len(whole.input_ids)
+
+    def _shorter_prompt(self, conversation: Conversation, prompt: int, share: int) -> tuple[Conversation, str] | None:
+        """The conversation with its longest text before the first answer cut, and what was cut; ``None`` if in vain."""
+        messages, tools = conversation
+        at = first_answer(messages, prompt)
+        texts = {i: m["content"] for i, m in enumerate(messages[:at]) if m["role"] in ("user", "tool")}
+        lengths = {i: len(text) for i, text in texts.items() if isinstance(text, str)}
+        if not lengths:
+            return None
+        longest = max(lengths, key=lengths.__getitem__)
+
+        def cut_to(letters: int) -> list[Message]:
+            message: Message = {**messages[longest], "content": str(texts[longest])[:letters]}
+            return [*messages[:longest], message, *messages[longest + 1 :]]
+
+        def too_long(letters: int) -> bool:
+            return len(self.template.encode_prompt(cut_to(letters + 1)[:at], tools=tools)) > share
+
+        letters = first(too_long, lengths[longest])
+        if not 0 < letters < lengths[longest]:
+            return None
+        return (cut_to(letters), tools), f"the end of turn {longest + 1}"
 
     def _exceeds(self, tokens: Tokens) -> bool:
         return len(tokens.input_ids) > self.cutoff_len
@@ -185,6 +244,11 @@ class Fitting:
 def leading(messages: Sequence[Message]) -> int:
     """How many system turns a conversation begins with: they belong to every part of it."""
     return len(list(takewhile(lambda message: message["role"] == "system", messages)))
+
+
+def first_answer(messages: Sequence[Message], prompt: int) -> int:
+    """Where the first answer stands that is not part of the prompt; the end where there is none."""
+    return next((i for i, m in enumerate(messages) if i >= prompt and m["role"] == "assistant"), len(messages))
 
 
 def outlines_of(answer: Message) -> list[tuple[Message, Message]]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from torch.utils.data import Dataset
 
+from ft_plugin_data.streaming import Stream
 from ft_plugin_trainer.targets import IGNORE
 from ftk.problems import RunError
 
@@ -82,14 +83,13 @@ class Concatenated(Dataset):
 
 
 class PackWindow:
-    """Packs the documents of a part of a stream. Picklable, and without a state that resuming could lose."""
+    """Packs the documents of a part of a stream, the same documents always alike."""
 
     def __init__(self, capacity: int, *, isolated: bool, seed: int) -> None:
         self.capacity, self.isolated, self.seed = capacity, isolated, seed
 
-    def __call__(self, columns: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
-        rows = self._packed(as_rows(columns)) if self.isolated else self._cut(as_rows(columns))
-        return {name: [row[name] for row in rows] for name in rows[0]}
+    def __call__(self, documents: Sequence[Row]) -> list[Row]:
+        return self._packed(documents) if self.isolated else self._cut(documents)
 
     def _packed(self, documents: Sequence[Row]) -> list[Row]:
         lengths = np.array([len(row["input_ids"]) for row in documents])
@@ -111,9 +111,8 @@ def packed(rows: Any, capacity: int, *, isolated: bool, window: int, seed: int) 
 
     ``window`` and ``seed`` are for streams.
     """
-    if isinstance(rows, datasets.IterableDataset):
-        pack = PackWindow(capacity, isolated=isolated, seed=seed)
-        return rows.map(pack, batched=True, batch_size=min(window, WINDOW))
+    if isinstance(rows, Stream):
+        return rows.in_windows(PackWindow(capacity, isolated=isolated, seed=seed), min(window, WINDOW))
     return Packed(rows, capacity) if isolated else Concatenated(rows, capacity)
 
 

@@ -23,6 +23,7 @@ from . import modules
 from .files import discard, publish, publish_files, staging_of
 from .objective import Objective, Sums
 from .resuming import checkpoints
+from .stream import Reading
 
 if TYPE_CHECKING:
     from ftk.run import Run
@@ -44,6 +45,7 @@ class WholeCheckpoints(transformers.Trainer):
     _modules: dict[str, nn.Module]
     """What the objective trains beside the model."""
     _log_sums: Sums
+    _reading: Reading | None
     save_total_limit: int | None
     """In place of the argument of that name, by which transformers would delete file by file."""
 
@@ -57,6 +59,8 @@ class WholeCheckpoints(transformers.Trainer):
             self._save_scaler(str(staging))
             self._save_rng_state(str(staging))
             self._save_objective(staging)
+            if self._reading is not None and self.args.should_save:
+                self._reading.save(self, staging)
         log_state = self._log_state()
         if self.args.should_save:
             self._note_best(final)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,6 +24,7 @@ from .modules import attach
 from .objective import Batch, Objective, Sums
 from .precision import train_in_float32
 from .resuming import clear, starting_point
+from .stream import Reading, for_evaluation, is_stream
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
@@ -51,6 +52,7 @@ class FtkTrainer(WholeCheckpoints):
         """What else is summed in evaluations, for those who wrap the trainer: of a model and a batch, which counts or
         not."""
         self._trained_tokens = 0
+        self._reading = Reading(parts.train_dataset) if is_stream(parts.train_dataset) else None
         if parts.template is not None and parts.template.jinja:
             parts.tokenizer.chat_template = parts.template.jinja  # saved beside the weights that it trained
         wanted = dict(parts.args)
@@ -62,10 +64,8 @@ class FtkTrainer(WholeCheckpoints):
                 model=parts.model,
                 args=training_arguments(run, wanted),
                 data_collator=parts.encoder.collate,
-                train_dataset=parts.train_dataset,
-                eval_dataset=dict(parts.eval_dataset)
-                if isinstance(parts.eval_dataset, Mapping)
-                else parts.eval_dataset,
+                train_dataset=parts.train_dataset if self._reading is None else self._reading.data,
+                eval_dataset=for_evaluation(parts.eval_dataset),
                 processing_class=parts.tokenizer,
                 callbacks=list(parts.callbacks),
             )
@@ -82,6 +82,8 @@ class FtkTrainer(WholeCheckpoints):
         self.args.eval_on_start = self.args.eval_on_start and checkpoint is None
         self.add_callback(RestoreLogState(self, checkpoint))
         self.add_callback(ReportUnread(self.run))
+        if self._reading is not None:
+            self._reading.begin(self, checkpoint)
         output = super().train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         self.save_model()
         self.save_state()
@@ -139,6 +141,8 @@ class FtkTrainer(WholeCheckpoints):
         batches = [self._without_repeats(batch) for batch in itertools.islice(epoch_iterator, num_batches)]
         if not batches:
             return [], None
+        if self._reading is not None:
+            self._reading.drawn(self)
         if isinstance(batches[0], Rows):
             batches = [self._collated(rows) for rows in by_length(batches, self.objective.length)]
         self.model_wrapped.train()  # transformers says so later, and an evaluation may have been before
