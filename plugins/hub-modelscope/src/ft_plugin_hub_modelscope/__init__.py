@@ -1,0 +1,1 @@
+"""Models from ModelScope for ftk."""
