@@ -12,9 +12,12 @@ from ft_plugin_kto.loss import apo_zero_unpaired_loss, kto_loss
 from ft_plugin_kto.mismatched import derangement, with_other_answers
 from ftk.contracts import Example
 from ftk.execute import start
+from ftk.markers import hookimpl
 from ftk.problems import ConfigError, RowError, RunError
 from ftk_sdk.contracts import PluginContract, StageContract
 from ftk_sdk.evidence import checked
+from ftk_sdk.fakes import installed_with
+from ftk_sdk.fakes import plugin as fake_plugin
 from ftk_sdk.testing import make_plan, make_run
 
 ROWS = [
@@ -97,7 +100,7 @@ def test_one_row_is_not_enough():
         with_other_answers(Dataset.from_list([{"answer_input_ids": [1], "answer_labels": [1]}]), seed=0)
 
 
-def run_of(model_dir, folder, rows=ROWS, **keys):
+def run_of(model_dir, folder, rows=ROWS, plugins=None, **keys):
     folder.mkdir(exist_ok=True)
     (folder / "rows.json").write_text(json.dumps(rows))
     settings = {
@@ -114,7 +117,7 @@ def run_of(model_dir, folder, rows=ROWS, **keys):
         "lr_scheduler_type": "constant",
         "save_strategy": "no",
     }
-    return make_run(settings | keys)
+    return make_run(settings | keys, plugins=plugins)
 
 
 def logged(run):
@@ -256,18 +259,17 @@ def test_imbalanced_answers_are_told_with_a_weight_that_helps(tiny_model_dir, tm
     assert "weigh" not in caplog.text
 
 
+class Squared:
+    @hookimpl
+    def ftk_loss(self):
+        return lambda logratios_B, desirable_B, *, beta, kl: (beta * (logratios_B - kl)) ** 2 + 3.0
+
+
 def test_a_loss_of_somebody_else_takes_the_place_of_its_own(tiny_model_dir, tmp_path):
-    run = run_of(tiny_model_dir, tmp_path, max_steps=1)
-
-    class Squared:
-        from ftk.markers import hookimpl
-
-        @hookimpl
-        def ftk_loss(self):
-            return lambda logratios_B, desirable_B, *, beta, kl: (beta * (logratios_B - kl)) ** 2 + 3.0
-
-    run._manager.register(Squared(), name="loss:squared")
-    assert logged(run)[0]["loss"] == pytest.approx(3.0, abs=1e-5)
+    offered = installed_with(fake_plugin(offers={"loss:squared": Squared}, fields={"default": True}))
+    assert logged(run_of(tiny_model_dir, tmp_path, plugins=offered, max_steps=1))[0]["loss"] == pytest.approx(
+        3.0, abs=1e-5
+    )
 
 
 @pytest.mark.parametrize(
