@@ -30,7 +30,7 @@ def test_every_kind_passes_its_own_tests_once_it_is_installed(tmp_path):
 
 def test_there_is_a_skeleton_and_a_contract_of_each_kind():
     assert set(KINDS) <= set(ALL_KINDS)
-    assert {f"{kind.capitalize()}Contract" for kind in KINDS} <= set(contracts.__all__)
+    assert {f"{kind.title().replace('-', '')}Contract" for kind in KINDS} <= set(contracts.__all__)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,5 +1,6 @@
 """No assertion of a contract is without a broken component that it catches."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,8 @@ from ftk_sdk import contracts
 
 @pytest.mark.parametrize("name", contracts.__all__)
 def test_every_assertion_is_proved(name):
-    kind = name.removesuffix("Contract").lower()
-    proofs = Path(__file__).with_name(f"test_{kind}.py").read_text(encoding="utf-8")
+    module = sys.modules[getattr(contracts, name).__module__]
+    proofs = Path(__file__).with_name(f"test_{module.__name__.rpartition('.')[2]}.py").read_text(encoding="utf-8")
     methods = [method for method in dir(getattr(contracts, name)) if method.startswith("test_")]
     assert methods
     assert [method for method in methods if f'"{method}"' not in proofs] == []

@@ -10,6 +10,7 @@ Each contract is imported on first use, so that only contracts that train models
 from __future__ import annotations
 
 import importlib
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .source import SourceContract
     from .stage import StageContract
     from .template import TemplateContract
+    from .tool_parser import ToolParserContract
     from .tracker import TrackerContract
 
 __all__ = [
@@ -44,6 +46,7 @@ __all__ = [
     "SourceContract",
     "StageContract",
     "TemplateContract",
+    "ToolParserContract",
     "TrackerContract",
 ]
 
@@ -51,4 +54,5 @@ __all__ = [
 def __getattr__(name: str):
     if name not in __all__:
         raise AttributeError(f"module 'ftk_sdk.contracts' has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{name.removesuffix('Contract').lower()}", __name__), name)
+    module = re.sub(r"(?<!^)(?=[A-Z])", "_", name.removesuffix("Contract")).lower()
+    return getattr(importlib.import_module(f".{module}", __name__), name)

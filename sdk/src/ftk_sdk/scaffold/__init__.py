@@ -59,9 +59,10 @@ def files(skeleton: Skeleton, kind: str, name: str, *, ci: bool) -> dict[str, st
         return text.replace("SUMMARY", skeleton.summary).replace("DEPENDENCIES", _array(skeleton.dependencies))
 
     out = {"pyproject.toml": filled((SKELETONS / "pyproject.toml.in").read_text(encoding="utf-8"))}
-    for path in sorted((SKELETONS / kind).rglob("*")):
+    folder = SKELETONS / kind.replace("-", "_")
+    for path in sorted(folder.rglob("*")):
         if path.is_file() and path.suffix in (".py", ".md", ".toml"):
-            inside = path.relative_to(SKELETONS / kind).as_posix()
+            inside = path.relative_to(folder).as_posix()
             place = {"README.md": "README.md", "test.py": f"tests/test_{snake}.py"}.get(inside)
             out[place or filled(f"src/ft_plugin_skeleton_name/{inside}")] = filled(path.read_text(encoding="utf-8"))
     if ci:

@@ -41,6 +41,7 @@ KINDS = {
         (_TRANSFORMERS,),
     ),
     "template": Skeleton("A prompt format", ("ft-plugin-templates",)),
+    "tool-parser": Skeleton("Calls as JSON in a tag with the tool's name", ("ft-plugin-tool-parsers",)),
     "format": Skeleton("Rows with a question and an answer"),
     "source": Skeleton("Rows from a table of an SQLite file", (), ("datasets>=4",)),
     "loader": Skeleton("Models from a local folder", (), (_TRANSFORMERS,)),

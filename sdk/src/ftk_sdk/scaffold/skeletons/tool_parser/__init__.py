@@ -1,0 +1,1 @@
+"""SkeletonName for ftk."""
