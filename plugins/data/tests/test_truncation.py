@@ -111,7 +111,7 @@ def test_a_thought_is_cut_where_the_answer_has_no_room(template, tokenizer):
 
 def test_a_tool_call_is_whole_or_not_there(template):
     call = {"type": "function", "function": {"name": "look", "arguments": {"where": "under the bed and behind it"}}}
-    talk = [user("find it"), answer("", tool_calls=[call])]
+    talk = [user("?"), answer("", tool_calls=[call])]
     tools = [{"type": "function", "function": {"name": "look", "parameters": {}}}]
     assert str(fit(template, talk, length(template, talk, tools) - 1, tools=tools)).startswith("no room for the first")
     longer = [*talk, {"role": "tool", "content": "there"}, answer("it is there")]
@@ -121,12 +121,9 @@ def test_a_tool_call_is_whole_or_not_there(template):
 
 @pytest.mark.parametrize("policy", ["right", "left_history"])
 def test_both_sides_of_a_pair_keep_one_prompt(template, policy):
-    prompt, chosen, rejected = TALK[:4], [answer("yes " * 60)], [answer("no")]
+    prompt, chosen, rejected = TALK[:4], [answer("yes " * 60)], [answer("no " * 30)]
     cutoff = length(template, [*prompt, *rejected]) - (5 if policy == "left_history" else 0)
     kept = prompt if policy == "right" else [prompt[0], prompt[3]]
-    cutoff = max(cutoff, 2 * len(template.encode_prompt(kept)))
-    if policy == "left_history":
-        cutoff = min(cutoff, length(template, [*prompt, *rejected]) - 1)
     fitting = Fitting(template, cutoff_len=cutoff, policy=policy)
     ((a, b),) = fitting.encode_pairs([(prompt, chosen, rejected, ())])
     start = template.encode_prompt(kept)
@@ -151,14 +148,13 @@ def test_a_prompt_that_leaves_no_room_loses_the_end_of_its_longest_text(template
     assert LONG.startswith(kept)
 
 
-def test_a_prompt_and_an_answer_that_are_both_too_long_share_the_room(template):
+def test_the_prompt_leaves_a_quarter_of_the_room_to_an_answer_that_needs_it(template):
     talk = [user(LONG), answer(LONG)]
-    before = len(template.encode_prompt(talk[:1]))
-    cutoff = length(template, talk) // 2
-    ids = fit(template, talk, cutoff).tokens
-    share = cutoff * before // length(template, talk)
-    assert len(ids.input_ids) == cutoff
-    assert share - 6 <= ids.weights.index(1) <= share
+    cutoff = len(template.encode_prompt(talk[:1])) + 8
+    fitted = fit(template, talk, cutoff)
+    assert len(fitted.tokens.input_ids) == cutoff
+    assert cutoff - cutoff // 4 - 6 <= fitted.tokens.weights.index(1) <= cutoff - cutoff // 4
+    assert fitted.where == "the end of turn 1 and the end of turn 2"
 
 
 @pytest.mark.parametrize("policy", ["right", "left_history"])

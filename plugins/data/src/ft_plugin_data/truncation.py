@@ -21,6 +21,9 @@ Conversation = tuple[Sequence[Message], Sequence[Mapping[str, Any]]]
 Pair = tuple[Sequence[Message], Sequence[Message], Sequence[Message], Sequence[Mapping[str, Any]]]
 """Prompt, chosen, rejected, tools."""
 
+ROOM = 0.25
+"""Part of ``cutoff_len`` that the first answer has, or what it needs if that is less: the prompt gives way."""
+
 
 class TooLong(RowError):
     """A row that ``truncation: error`` lets stop the run."""
@@ -139,23 +142,19 @@ class Fitting:
         return ([*messages[:begins], *messages[start:]], tools), prompt - min(prompt, start - begins)
 
     def _prompt_share(self, conversation: Conversation, prompt: int) -> int | None:
-        """How many tokens the prompt of the first answer may keep; ``None``: all of them.
-
-        Of the two, what needs less than half of ``cutoff_len`` stays whole. If neither does, each loses in proportion.
-        """
+        """How many tokens the prompt of the first answer may keep, so that this has ``ROOM``; ``None``: all of them."""
         messages, tools = conversation
         at = first_answer(messages, prompt)
+        if at == len(messages):
+            return None
         try:
             before = len(self.template.encode_prompt(messages[:at], tools=tools))
         except RowError:
             return None
-        whole = self._encode((messages[: at + 1], tools))
-        if isinstance(whole, RowError) or not self._exceeds(whole) or 2 * before <= self.cutoff_len:
-            return None
-        answer = len(whole.input_ids) - before
-        if 2 * answer <= self.cutoff_len:
-            return self.cutoff_len - answer
-        return self.cutoff_len * before // len(whole.input_ids)
+        encoded = [self._encode(([*messages[:at], m], tools)) for m in (messages[at], outlines_of(messages[at])[0][1])]
+        whole, least = (0 if isinstance(tokens, RowError) else len(tokens.input_ids) - before for tokens in encoded)
+        needed = min(whole, max(least, int(self.cutoff_len * ROOM)))
+        return self.cutoff_len - needed if before + needed > self.cutoff_len else None
 
     def _shorter_prompt(self, conversation: Conversation, prompt: int, share: int) -> tuple[Conversation, str] | None:
         """The conversation with its longest text before the first answer cut, and what was cut; ``None`` if in vain."""
