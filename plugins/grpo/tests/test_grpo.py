@@ -60,8 +60,10 @@ def test_weights_do_not_depend_on_how_completions_are_cut_into_micro_batches(ben
             torch.testing.assert_close(other[name], weight, rtol=0, atol=1e-9)
 
 
-def test_a_run_with_several_steps_for_each_batch_goes_on_as_if_never_stopped(bench):
+@pytest.mark.parametrize("evaluated", [{}, {"eval_strategy": "steps", "eval_steps": 2, "val_size": 2}])
+def test_a_run_with_several_steps_for_each_batch_goes_on_as_if_never_stopped(bench, evaluated):
     keys = {"grpo_num_iterations": 3, "save_strategy": "steps", "save_steps": 2, "max_steps": 7, "grpo_beta": 0.1}
+    keys |= evaluated
     whole = bench(**keys)
     for step in (2, 4, 6):  # in the middle of a batch of completions, between two, at the end of one
         stopped = bench(**keys)

@@ -117,9 +117,7 @@ class PolicyGradient(Objective):
         return sums
 
     def state(self) -> dict[str, torch.Tensor]:
-        unfinished = (self.step + 1) % self.config.grpo_num_iterations
-        kept = self._kept if unfinished else []
-        return {f"{i:04}.{name}": value for i, batch in enumerate(kept) for name, value in batch.items()}
+        return {f"{i:04}.{name}": value for i, batch in enumerate(self._kept) for name, value in batch.items()}
 
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
         kept: dict[str, Batch] = {}
