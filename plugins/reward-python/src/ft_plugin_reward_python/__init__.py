@@ -1,0 +1,1 @@
+"""A reward that runs tests, for ftk."""
