@@ -50,7 +50,7 @@ def test_a_plugin_holds_itself_to_the_contracts(package):
     tests = "".join(path.read_text(encoding="utf-8") for path in (package.folder / "tests").rglob("test_*.py"))
     # A pack of templates is held to its golden files, of which there are more than one conversation.
     kinds = {c.kind for c in package.components()} & set(KINDS) - {"template"}
-    wanted = ["PluginContract", *(f"{kind.capitalize()}Contract" for kind in sorted(kinds))]
+    wanted = ["PluginContract", *(f"{kind.title().replace('-', '')}Contract" for kind in sorted(kinds))]
     assert [name for name in wanted if f"({name})" not in tests] == [], "no test subclasses these"
 
 

@@ -5,10 +5,10 @@ import pytest
 from ft_plugin_tool_parsers import plugin
 from ft_plugin_tool_parsers.formats import NAMES
 from ft_plugin_tool_parsers.plugin import SUMMARIES
-from ftk.contracts import AnswerReader, Delta, ToolCall, ToolParser
+from ftk.contracts import AnswerReader, Delta, ParsedAnswer, ToolCall, ToolParser
 from ftk.markers import hookimpl
 from ftk.problems import ConfigError, RunError
-from ftk_sdk.contracts import PluginContract
+from ftk_sdk.contracts import PluginContract, ToolParserContract
 from ftk_sdk.fakes import installed_with
 from ftk_sdk.fakes import plugin as fake
 from ftk_sdk.testing import make_plan
@@ -28,12 +28,91 @@ XML = HERMES.replace(
     "{'name': c.function.name, 'arguments': c.function.arguments} | tojson",
     "'<function=' + c.function.name + '></function>'",
 )
+NO_JSON = "a call cannot be read: 'i' begins neither an object nor a list"
 TEXT = '<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>'
 CHAT = {"model_name_or_path": "none", "finetuning_type": "full"}
 
 
+def tool(name, **types):
+    properties = {key: {"type": kind} for key, kind in types.items()}
+    return {"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": properties}}}
+
+
 class TestPlugin(PluginContract):
     plugin = plugin
+
+
+class TestQwen(ToolParserContract):
+    component = "tool-parser:qwen"
+    template = "template:qwen3"
+    examples = (
+        (TEXT, ParsedAnswer(tool_calls=(ToolCall("f", {"a": 1}),))),
+        (f"<think>\nHm.\n</think>\n\nI look.\n{TEXT}", ParsedAnswer("I look.", "Hm.", (ToolCall("f", {"a": 1}),))),
+        ("<tool_call>it</tool_call>", ParsedAnswer("<tool_call>it</tool_call>", problems=(NO_JSON,))),
+    )
+
+
+class TestGlm(ToolParserContract):
+    component = "tool-parser:glm4_moe"
+    template = "template:glm4_moe"
+    tools = (tool("f", a="string", b="integer"),)
+    examples = (
+        (
+            "<tool_call>f\n<arg_key>a</arg_key>\n<arg_value>1</arg_value>\n<arg_key>b</arg_key>\n"
+            "<arg_value>2</arg_value>\n</tool_call>\n<tool_call>f</tool_call>",
+            ParsedAnswer(tool_calls=(ToolCall("f", {"a": "1", "b": 2}), ToolCall("f", {}))),
+        ),
+    )
+
+
+class TestLfm(ToolParserContract):
+    component = "tool-parser:lfm2"
+    template = "template:lfm2"
+    examples = (
+        (
+            "<|tool_call_start|>[f(a='x, y)', b={\"c\": null}), g()]<|tool_call_end|>Wait.",
+            ParsedAnswer("Wait.", tool_calls=(ToolCall("f", {"a": "x, y)", "b": {"c": None}}), ToolCall("g", {}))),
+        ),
+    )
+
+
+class TestGemma(ToolParserContract):
+    component = "tool-parser:gemma4"
+    template = "template:gemma4"
+    examples = (
+        (
+            '<|channel>thought\nHm.\n<channel|><|tool_call>call:f{a:<|"|>x:}<|"|>,b:[1,{c:true}]}<tool_call|>',
+            ParsedAnswer(reasoning="Hm.", tool_calls=(ToolCall("f", {"a": "x:}", "b": [1, {"c": True}]}),)),
+        ),
+    )
+
+
+class TestHarmony(ToolParserContract):
+    component = "tool-parser:harmony"
+    template = "template:gpt_oss"
+    examples = (
+        (
+            "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant to=functions.f<|channel|>commentary json"
+            '<|message|>{"a": 1}<|call|>',
+            ParsedAnswer(reasoning="Hm.", tool_calls=(ToolCall("f", {"a": 1}),)),
+        ),
+        ("<|channel|>final<|message|>Done.<|return|>", ParsedAnswer("Done.")),
+    )
+
+
+class TestLlama(ToolParserContract):
+    component = "tool-parser:llama3"
+    template = "template:llama3"
+    examples = (
+        (
+            '{"name": "f", "parameters": {"a": 1}}; {"name": "g", "parameters": {}}',
+            ParsedAnswer(tool_calls=(ToolCall("f", {"a": 1}), ToolCall("g", {}))),
+        ),
+        (
+            "<|python_tag|>print(1)",
+            ParsedAnswer("<|python_tag|>print(1)", problems=("no call follows '<|python_tag|>'",)),
+        ),
+    )
 
 
 def parser(ftk_run, tokenizer=None, **keys):
