@@ -122,6 +122,13 @@ def test_chat_and_export_hold_what_belongs_to_them(world):
     assert ids(planned(world(), text, "export"))[-1] == "exporter:exporting"
 
 
+def test_what_requires_a_kind_of_another_action_stays_with_it(world, plugin, component):
+    stages = [component("stage:sort"), component("measure:length", requires=("stage:sort",))]
+    extra = plugin("ft-plugin-sort", components=stages, ftk_select=lambda config: ["measure:length"])
+    assert "measure:length" in planned(world(extra), "stage: sort")
+    assert "measure:length" not in planned(world(extra), "stage: sort", "chat")
+
+
 def test_two_of_an_exclusive_kind_are_refused_with_their_reasons(world):
     text = "use_galore: true\nuse_muon: true\nfinetuning_type: full"
     assert refused(world(), text) == (

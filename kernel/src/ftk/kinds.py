@@ -68,5 +68,8 @@ def is_exclusive(kind: str) -> bool:
     return kind in KINDS and KINDS[kind].exclusive
 
 
-def belongs(kind: str, action: Action) -> bool:
-    return kind not in KINDS or action in KINDS[kind].actions
+def belongs(kind: str, action: Action, requires: tuple[str, ...] = ()) -> bool:
+    """Whether a plan for the action holds components of the kind that require these."""
+    return (kind not in KINDS or action in KINDS[kind].actions) and all(
+        belongs(need.partition(":")[0], action) for need in requires
+    )

@@ -164,11 +164,11 @@ def _select(chosen: _Chosen, config: Config, installed: Installed, action: Actio
                 continue
             switch = meta(cls).enabled_by or ""
             for c in plugin.components:
-                if c.section_name == meta(cls).name and belongs(c.kind, action):
+                if c.section_name == meta(cls).name and belongs(c.kind, action, c.requires):
                     chosen.take(c.id, f"{switch}: {config.value(switch)}", switch)
     for plugin in installed.usable:
         for cid in _asked_by(plugin, config, chosen):
-            if belongs(cid.partition(":")[0], action):
+            if belongs(cid.partition(":")[0], action, getattr(chosen.offered.get(cid), "requires", ())):
                 chosen.take(cid, f"asked for by {plugin.dist}")
     taken = set(chosen.kinds)  # as they are before defaults: one kind may have several
     for c in chosen.offered.values():
