@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ft_plugin_data.guess import Guess, guess_format
-from ft_plugin_data.registry import Unusable, find
+from ft_plugin_data.registry import HUBS, Unusable, find
 from ftk.problems import ConfigError
 from ftk_sdk.testing import make_plan
 
@@ -262,3 +262,30 @@ def test_the_shipped_catalogue_of_the_rival_is_understood_in_all_its_forms(folde
         folder.register(name, entry)
     assert said(folder, dataset=",".join(entries)) == ""
     assert json.loads((folder.path / "dataset_info.json").read_text()) == entries
+
+
+@pytest.mark.parametrize(
+    ("variable", "entry", "source"),
+    [
+        ("", {"hf_hub_url": "a/b", "ms_hub_url": "c/d", "om_hub_url": "e/f"}, "hf"),
+        ("USE_MODELSCOPE_HUB", {"hf_hub_url": "a/b", "ms_hub_url": "c/d", "om_hub_url": "e/f"}, "modelscope"),
+        ("USE_OPENMIND_HUB", {"hf_hub_url": "a/b", "ms_hub_url": "c/d", "om_hub_url": "e/f"}, "openmind"),
+        ("USE_MODELSCOPE_HUB", {"hf_hub_url": "a/b"}, "hf"),
+        ("", {"ms_hub_url": "c/d", "file_name": "x.json"}, "modelscope"),
+        ("", {"cloud_file_name": "s3://b/x.json", "file_name": "x.json"}, "cloud"),
+    ],
+)
+def test_an_entry_with_several_places_is_read_from_the_preferred_hub(folder, monkeypatch, variable, entry, source):
+    for name in HUBS:
+        monkeypatch.delenv(name, raising=False)
+    if variable:
+        monkeypatch.setenv(variable, "true")
+    folder.register("d", entry)
+    assert find("d", str(folder.path)).source == source
+
+
+def test_addresses_are_the_business_of_the_cloud(folder, monkeypatch):
+    spec = find("https://example.org/a.jsonl", str(folder.path))
+    assert [spec.source, spec.location, spec.formatting] == ["cloud", "https://example.org/a.jsonl", ""]
+    monkeypatch.setenv("USE_MODELSCOPE_HUB", "1")
+    assert [find(name, "ONLINE").source for name in ("org/name", "hf:org/name")] == ["modelscope", "hf"]

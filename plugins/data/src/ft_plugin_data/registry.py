@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +29,9 @@ PLACES = {
     "cloud_file_name": "cloud",
     "file_name": "local",
 }
-"""Key that says where the rows are -> source component. The first one present counts."""
+"""Key that says where the rows are -> source component. The first one present counts, but for ``preferred_hub``."""
+HUBS = {"USE_MODELSCOPE_HUB": "ms_hub_url", "USE_OPENMIND_HUB": "om_hub_url"}
+"""Variable that makes another hub the usual one -> its key. The names are LLaMA-Factory's."""
 OTHER_KEYS = {"formatting", "ranking", "subset", "split", "folder", "num_samples", "columns", "tags", "revision"}
 TYPES_OF_KEYS = {str: ("formatting", "subset", "split", "folder", "revision", *PLACES), dict: ("columns", "tags")}
 SOURCE = re.compile(r"([a-z][a-z0-9-]*):(.+)")
@@ -62,10 +65,13 @@ def find(name: str, dataset_dir: str) -> DatasetSpec:
 
     A description without ``formatting`` is of data whose columns only the run can see.
     """
-    if dataset_dir == "ONLINE":
-        return DatasetSpec(name=name, source="hf", location=name.removeprefix("hf:"), formatting="")
+    if "://" in name:
+        return DatasetSpec(name=name, source="cloud", location=name, formatting="")
     if name.startswith("hf:"):
         return DatasetSpec(name=name, source="hf", location=name[3:], formatting="")
+    if dataset_dir == "ONLINE":
+        source, _, location = name.rpartition(":")
+        return DatasetSpec(name=name, source=source or PLACES[preferred_hub()], location=location, formatting="")
     registry = read_registry(dataset_dir)
     if registry is not None and name in registry.entries:
         return _spec(name, registry)
@@ -77,8 +83,15 @@ def find(name: str, dataset_dir: str) -> DatasetSpec:
     if Path(name).suffix.lower() in TYPES or name.startswith(("/", "./", "../", "~")):
         raise Unusable(Problem("missing", f"dataset {name!r}: no such file or folder", "check the path"))
     if HUB_ID.fullmatch(name):
-        return DatasetSpec(name=name, source="hf", location=name, formatting="")
+        return DatasetSpec(name=name, source=PLACES[preferred_hub()], location=name, formatting="")
     raise Unusable(_unknown(name, dataset_dir, registry))
+
+
+def preferred_hub() -> str:
+    """The key of the hub that ids without a prefix are of, and that counts where an entry names several."""
+    return next(
+        (key for name, key in HUBS.items() if os.environ.get(name, "").lower() in ("true", "y", "1")), "hf_hub_url"
+    )
 
 
 def _unknown(name: str, dataset_dir: str, registry: Registry | None) -> Problem:
@@ -119,7 +132,7 @@ def _spec(name: str, registry: Registry) -> DatasetSpec:
     entry = registry.entries[name]
     if complaint := _complaint(entry):
         raise Unusable(Problem("error", f"dataset {name!r}: {complaint}", origin=registry.origin(name)))
-    place = next(key for key in PLACES if entry.get(key))
+    place = next(key for key in (preferred_hub(), *PLACES) if entry.get(key))
     local = place == "file_name"
     return DatasetSpec(
         name=name,

@@ -50,14 +50,14 @@ def without_effect(plan: Plan) -> list[Problem]:
     vain = {
         "use_fast_tokenizer": "" if cfg.use_fast_tokenizer else "transformers 5 has only fast tokenizers",
         "low_cpu_mem_usage": "" if cfg.low_cpu_mem_usage else "transformers 5 always loads without a second copy",
-        "ms_hub_token": "nothing in this run reads ModelScope" if _unused(plan, cfg.ms_hub_token, "modelscope") else "",
-        "om_hub_token": "nothing in this run reads Modelers" if _unused(plan, cfg.om_hub_token, "modelers") else "",
+        "ms_hub_token": _unused(plan, cfg.ms_hub_token, "ModelScope", "hub:modelscope", "source:modelscope"),
+        "om_hub_token": _unused(plan, cfg.om_hub_token, "Modelers", "hub:modelers", "source:openmind"),
     }
     return [Problem("warning", f"{key} has no effect: {why}", key=key) for key, why in vain.items() if why]
 
 
-def _unused(plan: Plan, token: str | None, hub: str) -> bool:
-    return bool(token) and f"hub:{hub}" not in plan
+def _unused(plan: Plan, token: str | None, hub: str, *readers: str) -> str:
+    return f"nothing in this run reads {hub}" if token and not any(reader in plan for reader in readers) else ""
 
 
 def checkpointing(plan: Plan) -> list[Problem]:

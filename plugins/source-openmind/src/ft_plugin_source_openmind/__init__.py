@@ -1,0 +1,1 @@
+"""Rows from datasets of Modelers (openMind)."""
