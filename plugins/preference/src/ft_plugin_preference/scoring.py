@@ -47,19 +47,9 @@ class PairScorer:
         self, model: nn.Module, batch: Mapping[str, torch.Tensor], *, one_row: bool
     ) -> tuple[torch.Tensor, Any]:
         """Of every target of chosen and rejected of the first pair, the second, ...: both ways give the same."""
-        if one_row:
-            made = in_one_row(batch)
-            labels = batch["labels"]
-            inputs = {
-                "input_ids": batch["input_ids"],
-                "attention_mask": _as_attention_takes_it(made["mask"], model),
-                "position_ids": made["position_ids"],
-            }
-        else:
-            inputs = in_two_rows(batch)
-            labels = inputs.pop("labels")
+        inputs, labels = inputs_of(model, batch, one_row=one_row)
         targets_BT = F.pad(labels[:, 1:], (0, 1), value=IGNORE)
-        scores = self.logprobs(model, {**inputs, "use_cache": False}, targets_BT)
+        scores = self.logprobs(model, inputs, targets_BT)
         return scores.logprobs_N, scores.outputs
 
     def pairs(self, logprobs_N: torch.Tensor, batch: Mapping[str, torch.Tensor]) -> Pairs:
@@ -115,6 +105,23 @@ class PairScorer:
         if (one_N - two_N).abs().mean() > (3e-2 if half else 1e-4) * two_N.abs().mean():
             return "it gives the answers other log-probabilities than alone"
         return ""
+
+
+def inputs_of(
+    model: nn.Module, batch: Mapping[str, torch.Tensor], *, one_row: bool
+) -> tuple[dict[str, Any], torch.Tensor]:
+    """What the model is given, and the labels of its positions: a row for each pair, or one for each answer."""
+    if not one_row:
+        inputs = in_two_rows(batch)
+        labels = inputs.pop("labels")
+        return {**inputs, "use_cache": False}, labels
+    made = in_one_row(batch)
+    inputs = {
+        "input_ids": batch["input_ids"],
+        "attention_mask": _as_attention_takes_it(made["mask"], model),
+        "position_ids": made["position_ids"],
+    }
+    return {**inputs, "use_cache": False}, batch["labels"]
 
 
 def is_less_work(model: nn.Module, batch: Mapping[str, torch.Tensor]) -> bool:
