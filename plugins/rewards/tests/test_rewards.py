@@ -12,7 +12,7 @@ from ft_plugin_rewards.exact_answer import agree, exact_answer
 from ft_plugin_rewards.format import matches
 from ft_plugin_rewards.json_schema import fits
 from ft_plugin_rewards.length import shortness
-from ft_plugin_rewards.scoring import Rewards, Scores
+from ft_plugin_rewards.scoring import Rewards, Scores, TookTooLong, at_most
 from ftk.problems import ConfigError, RunError
 from ftk_sdk.contracts import PluginContract
 from ftk_sdk.testing import make_plan, make_run
@@ -106,6 +106,19 @@ def test_a_limit_of_time_stops_a_regular_expression_that_never_ends(tmp_path):
     with pytest.raises(RunError, match="longer than"):
         score(tmp_path, code, reward_timeout=0.3)
     assert time.monotonic() - began < 5
+
+
+def test_a_limit_within_another_leaves_the_outer_one_running():
+    inner = []
+    with pytest.raises(TookTooLong), at_most(0.4):
+        for seconds in (0.1, 9.0):
+            try:
+                with at_most(seconds):
+                    time.sleep(2)
+            except TookTooLong:
+                inner.append(seconds)
+        time.sleep(2)
+    assert inner == [0.1, 9.0]
 
 
 def test_a_limit_of_time_that_cannot_be_kept_is_refused(tmp_path):

@@ -6,6 +6,7 @@ import contextlib
 import math
 import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -125,7 +126,10 @@ def can_interrupt() -> bool:
 
 @contextlib.contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """Raises TookTooLong in what runs longer, also in the middle of a regular expression. 0: no limit."""
+    """Raises TookTooLong in what runs longer, also in the middle of a regular expression. 0: no limit.
+
+    A limit within another is the shorter of both; the outer one goes on behind it.
+    """
     if not seconds:
         yield
         return
@@ -133,10 +137,14 @@ def at_most(seconds: float) -> Iterator[None]:
     def stop(signum: int, frame: Any) -> None:
         raise TookTooLong
 
+    outer, _ = signal.getitimer(signal.ITIMER_REAL)
+    began = time.monotonic()
     before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, min(seconds, outer or seconds))
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        if outer:  # not at once: who catches the end of the inner limit shall not catch that of the outer one with it
+            signal.setitimer(signal.ITIMER_REAL, max(outer - (time.monotonic() - began), 0.05))

@@ -1,0 +1,1 @@
+"""A reward for mathematical answers, for ftk."""
