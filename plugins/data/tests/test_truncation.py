@@ -141,7 +141,7 @@ def test_a_prompt_that_leaves_no_room_loses_the_end_of_its_longest_text(template
     talk = [TALK[0], user(LONG), answer("yes")]
     cutoff = length(template, talk) - 10
     fitted = fit(template, talk, cutoff)
-    assert fitted.where == "the end of turn 2" and 0 < cutoff - len(fitted.tokens.input_ids) + 10 <= 12
+    assert fitted.where == "the ends of the prompt's texts" and 0 < cutoff - len(fitted.tokens.input_ids) + 10 <= 12
     text = tokenizer.decode(fitted.tokens.input_ids)
     assert "be brief" in text and "yes" in text and "count one" in text and "fifteen" not in text
     kept = text[text.index("count") :].partition("<|im_end|>")[0]
@@ -154,7 +154,16 @@ def test_the_prompt_leaves_a_quarter_of_the_room_to_an_answer_that_needs_it(temp
     fitted = fit(template, talk, cutoff)
     assert len(fitted.tokens.input_ids) == cutoff
     assert cutoff - cutoff // 4 - 6 <= fitted.tokens.weights.index(1) <= cutoff - cutoff // 4
-    assert fitted.where == "the end of turn 1 and the end of turn 2"
+    assert fitted.where == "the ends of the prompt's texts and the end of turn 2"
+
+
+def test_only_an_answer_that_carries_loss_has_room_made_for_it(template, tokenizer):
+    talk = [user("hi"), answer(LONG, weight=0.0), user(LONG), answer("yes", weight=1.0)]
+    for keys, messages in ({}, talk), ({"train_on": "last"}, [{**m, "weight": 1.0} for m in talk]):
+        fitted = fit(template, messages, length(template, talk) - 20, **keys)
+        text = tokenizer.decode(fitted.tokens.input_ids)
+        assert fitted.where == "the ends of the prompt's texts"
+        assert "yes" in text and text.count("count one") == 2 and "fifteen" not in text
 
 
 @pytest.mark.parametrize("policy", ["right", "left_history"])

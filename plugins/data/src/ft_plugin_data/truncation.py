@@ -144,7 +144,7 @@ class Fitting:
     def _prompt_share(self, conversation: Conversation, prompt: int) -> int | None:
         """How many tokens the prompt of the first answer may keep, so that this has ``ROOM``; ``None``: all of them."""
         messages, tools = conversation
-        at = first_answer(messages, prompt)
+        at = self._first_answer(messages, prompt)
         if at == len(messages):
             return None
         try:
@@ -157,26 +157,38 @@ class Fitting:
         return self.cutoff_len - needed if before + needed > self.cutoff_len else None
 
     def _shorter_prompt(self, conversation: Conversation, prompt: int, share: int) -> tuple[Conversation, str] | None:
-        """The conversation with its longest text before the first answer cut, and what was cut; ``None`` if in vain."""
+        """The conversation with the longest texts before the answer cut to one length, and a word for it.
+
+        ``None`` where no cut makes it fit.
+        """
         messages, tools = conversation
-        at = first_answer(messages, prompt)
-        texts = {i: m["content"] for i, m in enumerate(messages[:at]) if m["role"] in ("user", "tool")}
+        at = self._first_answer(messages, prompt)
+        texts = {i: m["content"] for i, m in enumerate(messages[:at]) if m["role"] != "system" and m.get("content")}
         lengths = {i: len(text) for i, text in texts.items() if isinstance(text, str)}
-        if not lengths:
-            return None
-        longest = max(lengths, key=lengths.__getitem__)
 
         def cut_to(letters: int) -> list[Message]:
-            message: Message = {**messages[longest], "content": str(texts[longest])[:letters]}
-            return [*messages[:longest], message, *messages[longest + 1 :]]
+            out = list(messages)
+            for i in lengths:
+                out[i] = {**messages[i], "content": str(texts[i])[:letters]}
+            return out
 
         def too_long(letters: int) -> bool:
             return len(self.template.encode_prompt(cut_to(letters + 1)[:at], tools=tools)) > share
 
-        letters = first(too_long, lengths[longest])
-        if not 0 < letters < lengths[longest]:
+        longest = max(lengths.values(), default=0)
+        letters = first(too_long, longest)
+        if not 0 < letters < longest:
             return None
-        return (cut_to(letters), tools), f"the end of turn {longest + 1}"
+        return (cut_to(letters), tools), "the ends of the prompt's texts"
+
+    def _first_answer(self, messages: Sequence[Message], prompt: int) -> int:
+        """Where the first answer stands that carries loss; the end where there is none."""
+        return next(iter(self._answers(messages, prompt)), len(messages))
+
+    def _answers(self, messages: Sequence[Message], prompt: int) -> list[int]:
+        """Where the answers stand that carry loss and are not part of the prompt."""
+        answers = [i for i, m in enumerate(messages) if i >= prompt and m["role"] == "assistant" and m.get("weight", 1)]
+        return answers[-1:] if self.train_on == "last" else answers
 
     def _exceeds(self, tokens: Tokens) -> bool:
         return len(tokens.input_ids) > self.cutoff_len
@@ -206,7 +218,7 @@ class Fitting:
     def _from_the_right(self, tokens: Tokens, conversation: Conversation, prompt: int) -> Fitted | RowError:
         """Up to the last answer that has room, its text cut where it has not enough."""
         messages, tools = conversation
-        answers = [i for i, m in enumerate(messages) if m["role"] == "assistant" and i >= prompt]
+        answers = self._answers(messages, prompt)
         outlines: dict[int, tuple[Message, Tokens] | None] = {}
 
         def lacks_room(n: int) -> bool:
@@ -243,11 +255,6 @@ class Fitting:
 def leading(messages: Sequence[Message]) -> int:
     """How many system turns a conversation begins with: they belong to every part of it."""
     return len(list(takewhile(lambda message: message["role"] == "system", messages)))
-
-
-def first_answer(messages: Sequence[Message], prompt: int) -> int:
-    """Where the first answer stands that is not part of the prompt; the end where there is none."""
-    return next((i for i, m in enumerate(messages) if i >= prompt and m["role"] == "assistant"), len(messages))
 
 
 def outlines_of(answer: Message) -> list[tuple[Message, Message]]:
