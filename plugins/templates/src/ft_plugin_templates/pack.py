@@ -80,6 +80,8 @@ class Facts:
     """Placeholder in the text for each kind of medium that the model takes."""
     originals: tuple[Original, ...] = ()
     """Vendors' templates that it was compared with: ``auto`` that meets one knows which stretches are answers."""
+    libraries: Mapping[str, int] = field(default_factory=dict)
+    """Vendors' libraries that write the same prompts (``tests/conformance``), and for how many conversations."""
 
 
 def names(package: str) -> list[str]:
@@ -146,7 +148,7 @@ def _inherited(package: str, name: str, below: tuple[tuple[str, str], ...]) -> d
         raise _broken(package, name, f"like = {like!r} names no template that has a Jinja text")
     inherited = _inherited(there, target, below)
     # An alias is compared with what its template is compared with; something like a template is not that template.
-    return {k: v for k, v in inherited.items() if not raw or k != "originals"} | raw
+    return {k: v for k, v in inherited.items() if not raw or k not in ("originals", "libraries")} | raw
 
 
 def _has(package: str, name: str) -> bool:

@@ -16,6 +16,7 @@ from ftk.settings import RunConfig
 from ftk.specs import declare, run, training
 
 from .. import evidence
+from . import templates
 from .packages import Package, find
 from .tables import key_table, markdown
 
@@ -34,6 +35,7 @@ def pages(top: Path) -> dict[Path, str]:
         folder / "keys.md": keys_page(packages),
         folder / "cli.md": cli_page([*packages, *find(top, "sdk")]),
         folder / "evidence.md": evidence_page(top),
+        folder / "templates.md": templates.page(NOTE, packages),
     }
 
 
