@@ -65,8 +65,9 @@ class Census:
         whole = []
         for sequence in sequences:
             columns = sequence.columns
-            prompt = columns.get("prompt_input_ids", [])  # which the answers of a pair share
             names = [name for name in columns if name.endswith("input_ids")]
+            # What the answers of a pair share, unless there is nothing but prompts.
+            prompt = columns.get("prompt_input_ids", []) if len(names) > 1 else []
             lengths = sorted(len(prompt) + len(columns[name]) for name in names if columns[name] is not prompt)
             self.lengths += lengths
             # Of a pair it is not said which of the two was cut: the longer one, most likely.

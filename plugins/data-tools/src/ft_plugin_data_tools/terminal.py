@@ -88,7 +88,7 @@ def _painted(row: TokenRow, at: list[int], style: Style) -> str:
 
 def every_token(row: TokenRow, style: Style) -> Iterator[str]:
     """A line for each token, with everything that the batch says of it."""
-    names = [name for name in row.columns if name != f"{row.name}input_ids"]
+    names = [name for name, values in row.columns.items() if values != row.ids or name.endswith("labels")]
     table: list[list[Any]] = [["", "id", *(name.removeprefix(row.name) for name in names), "text"]]
     for i, token in enumerate(row.ids):
         values = [f"{v:g}" if isinstance(v, float) else v for v in (row.columns[name][i] for name in names)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from ft_plugin_trainer.targets import IGNORE
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-IDS = "input_ids"
+IDS = re.compile(r"(|.+_)(?:input_ids|(?<=prompt_)ids)")
+"""Names of columns of token ids; what they begin with, the other columns of a group begin with too."""
 INCOMPLETE = "\ufffd"
 """What a decoder writes for bytes that are not yet a character."""
 PADDING = "padding"
@@ -32,6 +34,7 @@ class TokenRow:
 
     name: str
     """Prefix of its columns in the batch: ``""``, ``"chosen_"``, ..."""
+    ids: list[int]
     columns: Mapping[str, list[Any]]
     """Every column of the batch that has an entry for each token."""
     facts: Mapping[str, Any]
@@ -47,10 +50,6 @@ class TokenRow:
 
     def __len__(self) -> int:
         return len(self.text)
-
-    @property
-    def ids(self) -> list[int]:
-        return self.columns[f"{self.name}{IDS}"]
 
     @property
     def trained(self) -> int:
@@ -70,19 +69,20 @@ def sequences_of(
     ``segments`` are the names of the numbers in a column ``segments``, which say what each token belongs to.
     """
     tensors = {name: value for name, value in batch.items() if isinstance(value, torch.Tensor)}
-    prefixes = [k.removesuffix(IDS) for k, v in tensors.items() if k.endswith(IDS) and v.dim() == 2]
-    groups: dict[str, list[str]] = {prefix: [] for prefix in prefixes}
+    ids = {m[1]: value for name, value in tensors.items() if (m := IDS.fullmatch(name)) and value.dim() == 2}
+    groups: dict[str, list[str]] = {prefix: [] for prefix in ids}
     for name, value in tensors.items():
-        owner = max((p for p in prefixes if name.startswith(p)), key=len, default=None)
-        if owner is not None and value.shape == tensors[owner + IDS].shape:
+        owner = max((prefix for prefix in ids if name.startswith(prefix)), key=len, default=None)
+        if owner is not None and value.shape == ids[owner].shape:
             groups[owner].append(name)
     grouped = {name for names in groups.values() for name in names}
     others = {name: value for name, value in batch.items() if name not in grouped}
-    for row in range(max((len(tensors[prefix + IDS]) for prefix in prefixes), default=0)):
+    for row in range(max(map(len, ids.values()), default=0)):
         for prefix, names in groups.items():
-            if row < (count := len(tensors[prefix + IDS])):
+            if row < (count := len(ids[prefix])):
                 columns = {name: tensors[name][row].tolist() for name in names}
-                yield _sequence(prefix, columns, _facts(others, row, count), tokenizer, segments)
+                facts = _facts(others, row, count)
+                yield _sequence(prefix, ids[prefix][row].tolist(), columns, facts, tokenizer, segments)
 
 
 def _facts(others: Mapping[str, Any], row: int, count: int) -> dict[str, Any]:
@@ -99,21 +99,22 @@ def _facts(others: Mapping[str, Any], row: int, count: int) -> dict[str, Any]:
 
 def _sequence(
     prefix: str,
+    ids: list[int],
     columns: Mapping[str, list[Any]],
     facts: Mapping[str, Any],
     tokenizer: PreTrainedTokenizerBase,
     segments: Sequence[str],
 ) -> TokenRow:
-    ids = columns[prefix + IDS]
     labels = columns.get(f"{prefix}labels")
     weights = columns.get(f"{prefix}weights") or [1.0] * len(ids)
     # Nothing predicts the first token, whatever its label.
     targets = [i > 0 and label != IGNORE for i, label in enumerate(labels)] if labels else [False] * len(ids)
     names = [_name(number, segments) for number in columns.get(f"{prefix}segments", [])]
-    padding = [name == PADDING for name in names] or _padding(prefix, columns, tokenizer.pad_token_id)
+    padding = [name == PADDING for name in names] or _padding(prefix, ids, columns, tokenizer.pad_token_id)
     control = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
     return TokenRow(
         name=prefix,
+        ids=ids,
         columns=columns,
         facts=facts,
         text=spelt(ids, lambda part: str(tokenizer.decode(part, clean_up_tokenization_spaces=False))),
@@ -124,10 +125,10 @@ def _sequence(
     )
 
 
-def _padding(prefix: str, columns: Mapping[str, list[Any]], pad: int | None) -> list[bool]:
+def _padding(prefix: str, ids: list[int], columns: Mapping[str, list[Any]], pad: int | None) -> list[bool]:
     """By the mask; without one, in rows that tell documents by their positions, the last document if it only pads."""
-    ids, positions = columns[prefix + IDS], columns.get(f"{prefix}position_ids")
-    if mask := columns.get(f"{prefix}attention_mask"):
+    positions = columns.get(f"{prefix}position_ids")
+    if mask := columns.get(f"{prefix}attention_mask") or columns.get(f"{prefix}mask"):
         return [not seen for seen in mask]
     if positions is None or pad is None:
         return [False] * len(ids)
