@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
 
 from ft_plugin_data.config import DataConfig
 from ft_plugin_data.truncation import Fitting
-from ft_plugin_preference.pairs import in_two_rows, length_of
+from ft_plugin_preference.config import PreferenceConfig
+from ft_plugin_preference.pairs import CHOSEN, REJECTED, length_of
+from ft_plugin_preference.scoring import PairScorer, inputs_of
 from ft_plugin_trainer.objective import Objective, Sums
 from ft_plugin_trainer.trainer import FtkTrainer
 from ftk.contracts import Template
@@ -19,7 +21,7 @@ from ftk.markers import hookimpl
 from .config import RmConfig
 from .encoding import MARGIN, RmEncoder
 from .loss import bradley_terry_loss
-from .value_head import NAME, ValueHead, draw, head_for, last_values, load_into, starting_file
+from .value_head import NAME, ValueHead, draw, head_for, last_true, last_values, load_into, starting_file, values_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -40,8 +42,8 @@ class Rm:
         # The same for both answers of a pair, so that it could learn nothing but an offset, and without it the model
         # is a sequence classifier of transformers.
         head.linear.bias.requires_grad_(False)
-        center = run.config[RmConfig].rm_center_coefficient
-        return FtkTrainer(run, parts, BetterIsHigher(head, center=center))
+        center, share = run.config[RmConfig].rm_center_coefficient, run.config[PreferenceConfig].pref_shared_prompt
+        return FtkTrainer(run, parts, BetterIsHigher(head, center=center, share=share))
 
 
 def starting_head(run: Run, model: PreTrainedModel) -> ValueHead:
@@ -58,8 +60,9 @@ def starting_head(run: Run, model: PreTrainedModel) -> ValueHead:
 class BetterIsHigher(Objective):
     """The Bradley-Terry loss of pairs: batches of ``PairEncoder``, perhaps with ``margin`` (B)."""
 
-    def __init__(self, head: ValueHead, *, center: float = 0.0) -> None:
-        self.head, self.center = head, center
+    def __init__(self, head: ValueHead, *, center: float = 0.0, share: bool | Literal["auto"] = "auto") -> None:
+        """``share``: whether the prompt is computed once for both answers, as in ``PairScorer``."""
+        self.head, self.center, self.pairs = head, center, PairScorer(share=share)
 
     def modules(self) -> dict[str, nn.Module]:
         return {NAME: self.head}
@@ -71,9 +74,7 @@ class BetterIsHigher(Objective):
         return length_of(row)
 
     def sums(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> Sums:
-        rows = in_two_rows(batch)
-        inputs = {name: rows[name] for name in ("input_ids", "attention_mask")}
-        chosen_B, rejected_B = last_values(model, self.head, inputs).view(-1, 2).unbind(1)
+        chosen_B, rejected_B = self._scores(model, batch)
         loss_B = bradley_terry_loss(chosen_B, rejected_B, batch.get(MARGIN), center=self.center)
         sums = {
             "loss": loss_B.sum(),
@@ -83,3 +84,15 @@ class BetterIsHigher(Objective):
         }
         count = self.count(batch)
         return {name: (part, count) for name, part in sums.items()}
+
+    def _scores(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of chosen and rejected, B each; the prompt is computed once where that works and is less work."""
+        one_row = self.pairs.shares(model, batch)
+        inputs, _ = inputs_of(model, batch, one_row=one_row)
+        if not one_row:
+            chosen_B, rejected_B = last_values(model, self.head, inputs).view(-1, 2).unbind(1)
+            return chosen_B, rejected_B
+        last_2B = torch.cat([last_true(batch["segments"] == part) for part in (CHOSEN, REJECTED)])
+        row_2B = torch.arange(len(batch["segments"]), device=last_2B.device).repeat(2)
+        chosen_B, rejected_B = values_of(model, self.head, inputs, row_2B, last_2B).chunk(2)
+        return chosen_B, rejected_B

@@ -119,14 +119,25 @@ def last_values(model: nn.Module, head: ValueHead, inputs: Mapping[str, Any]) ->
 
     inputs  ``input_ids`` and ``attention_mask`` (B, T), padded on either side, and whatever else the model takes
     """
-    mask_BT = inputs["attention_mask"]
-    last_B = mask_BT.shape[1] - 1 - mask_BT.flip(1).long().argmax(1)
+    last_B = last_true(inputs["attention_mask"])
+    return values_of(model, head, inputs, torch.arange(len(last_B), device=last_B.device), last_B)
+
+
+def last_true(mask_BT: torch.Tensor) -> torch.Tensor:
+    """The last position (B) of each row where the mask holds."""
+    return mask_BT.shape[1] - 1 - mask_BT.flip(1).long().argmax(1)
+
+
+def values_of(
+    model: nn.Module, head: ValueHead, inputs: Mapping[str, Any], row_N: torch.Tensor, position_N: torch.Tensor
+) -> torch.Tensor:
+    """The values (N) of positions in rows of ``inputs``, without any logits."""
     values: list[torch.Tensor] = []
+    width = inputs["input_ids"].shape[1]
 
     def at_head(hidden_BTH: torch.Tensor) -> torch.Tensor:
-        hidden_BTH = hidden_BTH[:, -mask_BT.shape[1] :]  # adapters with virtual tokens put theirs in front
-        rows = torch.arange(len(last_B), device=last_B.device)
-        values.append(head(hidden_BTH[rows, last_B]))
+        hidden_BTH = hidden_BTH[:, -width:]  # adapters with virtual tokens put theirs in front
+        values.append(head(hidden_BTH[row_N, position_N]))
         # As the model's output: wrappers for several processes look for what it depends on.
         return values[0][:, None, None]
 
