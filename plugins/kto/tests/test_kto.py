@@ -139,11 +139,11 @@ def encoder_of(model_dir, **keys):
         (Example(messages=TALK[:1], desirable=True), "does not end with an answer"),
         (Example(messages=TALK[1:], desirable=True), "no prompt"),
         (Example(messages=[TALK[0], {"role": "assistant", "content": " "}], desirable=False), "the answer is empty"),
-        (Example(messages=[{"role": "user", "content": "long " * 50}, TALK[1]], desirable=True), "no room"),
+        (Example(messages=[{"role": "user", "content": "long " * 50}, TALK[1]], desirable=True), "where cutoff_len is 32"),
     ],
 )
 def test_rows_that_it_cannot_use_are_refused(tiny_model_dir, example, message):
-    (refused,) = encoder_of(tiny_model_dir, cutoff_len=32).encode([example])
+    (refused,) = encoder_of(tiny_model_dir, cutoff_len=32, truncation="drop").encode([example])
     assert isinstance(refused, RowError) and message in str(refused)
 
 
