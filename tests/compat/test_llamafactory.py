@@ -20,12 +20,10 @@ HINTS = {
     "full_sft_ds": {"ft-plugin-deepspeed"},
     "llamapro": {"ft-plugin-llamapro"},
     "long_context": {"ft-plugin-flash-attention", "ft-plugin-rope"},
-    "lora_dpo": {"ft-plugin-dpo"},
     "lora_ppo": {"ft-plugin-ppo", "ft-plugin-reward"},
     "lora_reward": {"ft-plugin-rm"},
     "lora_sft_ds3": {"ft-plugin-deepspeed"},
     "lora_sft_ray": {"ft-plugin-ray"},
-    "lora_simpo": {"ft-plugin-dpo", "ft-plugin-simpo"},
     "loraplus": {"ft-plugin-loraplus"},
     "mod": {"ft-plugin-mixture-of-depths"},
     "neftune_liger": {"ft-plugin-liger", "ft-plugin-neftune"},
@@ -50,6 +48,7 @@ DIFFERENT = {
     "overwrite_output_dir",
     "template",  # auto: the tokenizer's own, which theirs takes when it is not set
     "use_reentrant_gc",  # the form that works with frozen embeddings
+    "pref_loss",  # a list, as several can be added up
 }
 """Keys whose default is not LLaMA-Factory's, each on purpose."""
 
