@@ -9,6 +9,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from ft_plugin_rm.value_head import ValueHead, draw, file_in, head_for, last_values, load_into
 from ftk.cli.main import main
 from ftk.problems import RunError
+from ftk_sdk.contracts import ExporterContract
 from ftk_sdk.testing import make_run
 from ftk_sdk.tiny import tiny_llama, tiny_tokenizer, write_tiny_model
 
@@ -98,6 +99,19 @@ def reward_model(folder, *, bias=0.0, dtype=torch.float32):
     head.linear.bias.data.fill_(bias)
     save_file(head.state_dict(), folder / "value_head.safetensors")
     return head
+
+
+class TestExporter(ExporterContract):
+    component = "exporter:classifier"
+    beside = ("loader:hf", "template:chatml")
+
+    @pytest.fixture(autouse=True)
+    def model(self, tmp_path_factory):
+        self.model = tmp_path_factory.mktemp("rm")
+        reward_model(self.model)
+
+    def keys_for(self, folder):
+        return {"model_name_or_path": str(self.model), "rm_export_dir": str(folder), "template": "chatml"}
 
 
 def export(folder, *more):
