@@ -1,9 +1,15 @@
 """Which parser a run gets."""
 
+from pathlib import Path
+
 import pytest
 
+from ft_plugin_templates.contract import tokenizer_for
+from ft_plugin_templates.engine import ChatTemplate
+from ft_plugin_templates.pack import Facts
 from ft_plugin_tool_parsers import plugin
-from ft_plugin_tool_parsers.formats import NAMES
+from ft_plugin_tool_parsers.formats import FORMATS, NAMES
+from ft_plugin_tool_parsers.harmony import Harmony
 from ft_plugin_tool_parsers.plugin import SUMMARIES
 from ftk.contracts import AnswerReader, Delta, ParsedAnswer, ToolCall, ToolParser
 from ftk.markers import hookimpl
@@ -11,7 +17,7 @@ from ftk.problems import ConfigError, RunError
 from ftk_sdk.contracts import PluginContract, ToolParserContract
 from ftk_sdk.fakes import installed_with
 from ftk_sdk.fakes import plugin as fake
-from ftk_sdk.testing import make_plan
+from ftk_sdk.testing import make_plan, make_run
 from ftk_sdk.tiny import tiny_tokenizer
 
 HERMES = """\
@@ -157,6 +163,30 @@ def test_a_parser_that_does_not_read_what_the_template_writes_is_refused(ftk_run
         parser(ftk_run, tool_format="lfm2")
     with pytest.raises(RunError, match="tool_format='qwen' does not read"):
         parser(ftk_run, tiny_tokenizer(XML), tool_format="qwen")
+
+
+VENDORS = {
+    "gemma4.jinja": "gemma4",
+    "glm4moe.jinja": "glm4_moe",
+    "gptoss.jinja": "harmony",
+    "lfm2_2_5.jinja": "lfm2",
+    "llama3_2.jinja": "llama3",
+    "nemotron_3_nano.jinja": "qwen3_5",
+    "qwen2_5.jinja": "qwen",
+    "qwen3_8.jinja": "qwen3_5",
+    "qwen3_instruct_2507.jinja": "qwen",
+}
+
+
+@pytest.mark.parametrize("file", VENDORS)
+def test_templates_of_vendors_get_the_parser_of_their_family(file):
+    folder = Path(pytest.importorskip("trl").__file__).parent / "chat_templates"
+    if not (folder / file).exists():
+        pytest.skip(f"this trl has no {file}")
+    facts = Facts(name="auto", chat_template=(folder / file).read_text(encoding="utf-8"))
+    run = make_run({}, components=["tool-parser:auto"], action="chat")
+    parser = run.tool_parser(ChatTemplate(facts, tokenizer_for(facts)))
+    assert isinstance(parser, Harmony) if VENDORS[file] == "harmony" else parser.format == FORMATS[VENDORS[file]]
 
 
 class Shouting(ToolParser):

@@ -8,7 +8,7 @@ from ftk.markers import hookimpl
 from ftk.problems import RunError
 
 from .formats import NAMES, parser_of
-from .roundtrip import suits
+from .roundtrip import suits, tried
 
 
 class Named:
@@ -20,7 +20,8 @@ class Named:
     @hookimpl
     def ftk_tool_parser(self, run, template: Template) -> ToolParser:
         parser = parser_of(self.name, thought_of(template))
-        if suits(parser, template) is False:
+        read = tried(parser, template)
+        if read is not None and not suits(read):
             raise RunError(
                 f"tool_format={self.name!r} does not read the tool calls that template {template.name!r} writes",
                 "unset tool_format: the format is found out",
@@ -42,11 +43,13 @@ class Auto:
                 f"template {template.name!r} needs the tool parser {named!r}, which this plan does not hold",
                 f"install the plugin that has it, and set tool_format: {named}",
             )
-        for name in NAMES:
-            if suits(parser := parser_of(name, thought), template):
-                run.logger.info("tool calls are read as those of %r", name)
-                return parser
-        return None
+        reads = ((name, tried(parser_of(name, thought), template)) for name in NAMES)
+        fits = [(len(read.content), name) for name, read in reads if read is not None and suits(read)]
+        if not fits:
+            return None
+        _, name = min(fits, key=lambda pair: pair[0])  # what it leaves as text, it did not understand
+        run.logger.info("tool calls are read as those of %r", name)
+        return parser_of(name, thought)
 
 
 def thought_of(template: Template) -> tuple[str, str] | None:

@@ -33,10 +33,14 @@ def written(template: Template, messages: Sequence[Message], tools: Tools = ()) 
     whole = template.render(messages, tools=tools)
     if not whole.startswith(prompt):
         raise RowError("the prompt for the answer is not how the conversation with it begins")
-    answer = whole[len(prompt) :].rstrip()
-    while ends := [stop for stop in template.stop if stop and answer.endswith(stop)]:
-        answer = answer.removesuffix(max(ends, key=len)).rstrip()
-    return prompt, answer
+    return prompt, without_stops(whole[len(prompt) :], template)
+
+
+def without_stops(text: str, template: Template) -> str:
+    text = text.rstrip()
+    while ends := [stop for stop in template.stop if stop and text.endswith(stop)]:
+        text = text.removesuffix(max(ends, key=len)).rstrip()
+    return text
 
 
 def read_back(parser: ToolParser, template: Template, messages: Sequence[Message], tools: Tools = ()) -> ParsedAnswer:
@@ -45,12 +49,28 @@ def read_back(parser: ToolParser, template: Template, messages: Sequence[Message
     return parser.parse(answer, tools=tools, prompt=prompt)
 
 
-def suits(parser: ToolParser, template: Template) -> bool | None:
-    """Whether the parser reads back a call that the template writes; ``None`` if the template writes none."""
+def tried(parser: ToolParser, template: Template) -> ParsedAnswer | None:
+    """What the parser makes of a call that the template writes; ``None`` if the template writes none."""
     call: dict[str, Any] = {**PROBE.as_message(), "id": "call00001"}
     question, answer = Message(role="user", content="Oslo?"), Message(role="assistant", content="", tool_calls=[call])
-    try:
-        read = read_back(parser, template, [question, answer], [_TOOL])
-    except RowError:
-        return None
-    return [(c.name, c.arguments) for c in read.tool_calls] == [(PROBE.name, PROBE.arguments)] and not read.content
+    for tools in ([_TOOL], []):  # some templates have a place for calls alone
+        try:
+            prompt = template.render([question], tools=tools, generation_prompt=True)
+            whole = template.render([question, answer], tools=tools)
+        except RowError:
+            continue
+        same = alike(prompt, whole)
+        return parser.parse(without_stops(whole[same:], template), tools=tools, prompt=prompt[:same])
+    return None
+
+
+def alike(prompt: str, whole: str) -> int:
+    """How much the two have in common: a prompt may have thoughts, or open one, where the answer has none."""
+    same = next((i for i, pair in enumerate(zip(prompt, whole, strict=False)) if len(set(pair)) > 1), len(prompt))
+    mark = prompt.rfind("<", 0, same)
+    return mark if same < len(prompt) and mark > prompt.rfind(">", 0, same) else same
+
+
+def suits(read: ParsedAnswer) -> bool:
+    """Whether that is the call."""
+    return [(call.name, call.arguments) for call in read.tool_calls] == [(PROBE.name, PROBE.arguments)]
