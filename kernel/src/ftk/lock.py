@@ -48,7 +48,10 @@ def claim(plan: Plan, output_dir: Path, *, overwrite: bool) -> None:
     """Write the plan into the run's folder, keeping the earlier run's under ``previous``.
 
     Raises ConfigError when the folder holds files that no run of ours wrote, so that nobody's work is mixed with ours.
+    Of several processes the first does so: the others would take its files for somebody else's.
     """
+    if os.environ.get("RANK", "0") != "0":
+        return
     earlier = read(output_dir)
     if (
         earlier is None

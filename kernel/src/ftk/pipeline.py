@@ -106,7 +106,7 @@ def _named(pipeline: Raw) -> Iterator[tuple[str, Keys, Origin]]:
     """Name, keys and place of each step."""
     steps = pipeline.value
     if not (isinstance(steps, Sequence) and steps and all(isinstance(step, dict) and step for step in steps)):
-        hint = "write '- stage: sft' and the step's other keys below it"
+        hint = "write '- stage: NAME' and the step's other keys below it"
         raise ConfigError.single("pipeline is a list of steps, each with keys of its own", hint, origin=pipeline.origin)
     taken: set[str] = set()
     for step in steps:

@@ -14,7 +14,7 @@ from ft_plugin_verify.sizes import shrunken
 from ft_plugin_verify.smoke import smoke
 from ft_plugin_verify.verify import _report, verify
 from ftk.problems import ConfigError, RunError
-from ftk_sdk.contracts import PluginContract
+from ftk_sdk.contracts import AddonContract, PluginContract
 from ftk_sdk.testing import make_run
 from ftk_sdk.tiny import tiny_tokenizer
 
@@ -23,6 +23,12 @@ ARCHITECTURES = ["llama", "qwen2", "qwen3_moe", "qwen3_next", "gemma2", "gemma3_
 
 class TestPlugin(PluginContract):
     plugin = plugin
+
+
+class TestAddon(AddonContract):
+    component = "addon:shrink"
+    keys = {"shrink_model": True, "shrink_dropout": False}
+    beside = ("loader:hf",)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

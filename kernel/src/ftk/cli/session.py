@@ -38,9 +38,8 @@ def open_plan(
     """Compose and plan. Raises ConfigError with every error; under ``strict`` warnings are errors."""
     file, replaced = read(config, overrides)
     if is_pipeline(file):
-        root = root_of(file | replaced)
         message = f"{config} is a pipeline of several runs"
-        raise ConfigError.single(message, f"give the folder of one of its steps, such as {root}/1-sft")
+        raise ConfigError.single(message, f"give the folder of one of its steps, in {root_of(file | replaced)}")
     return resolved(file | replaced, action, strict=strict, installed=installed)
 
 
