@@ -4,6 +4,7 @@ import json
 import string
 from functools import cache
 
+import jinja2
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -49,6 +50,36 @@ NESTED = st.recursive(
     max_leaves=6,
 )
 PROSE = st.text(string.ascii_letters + " .,\n\u00e9", max_size=20).map(lambda text: f"I {text} see")
+
+SEP, CALLS, CALL = (
+    "<\uff5ctool\u2581sep\uff5c>",
+    "<\uff5ctool\u2581calls\u2581%s\uff5c>",
+    "<\uff5ctool\u2581call\u2581%s\uff5c>",
+)
+CALLS_OF = {
+    "command_a": "<|START_ACTION|>[{% for c in calls %}{{ {'tool_call_id': loop.index0 | string, 'tool_name': c.name,"
+    " 'parameters': c.arguments} | tojson }}{{ '' if loop.last else ',' }}\n{% endfor %}]<|END_ACTION|>",
+    "command_r": "Action: ```json\n[{% for c in calls %}{{ {'tool_name': c.name, 'parameters': c.arguments} | tojson(indent=4) }}"
+    "{{ '' if loop.last else ',\n' }}{% endfor %}]```",
+    "deepseek3_1": CALLS % "begin"
+    + "{% for c in calls %}"
+    + CALL % "begin"
+    + "{{ c.name }}"
+    + SEP
+    + "{{ c.arguments | tojson }}"
+    + CALL % "end"
+    + "{% endfor %}"
+    + CALLS % "end",
+    "default": "{% for c in calls %}Action: {{ c.name }}\nAction Input: {{ c.arguments | tojson }}\n{% endfor %}",
+    "hermes": "{% for c in calls %}<tool_call>\n{{ c | tojson }}\n</tool_call>\n{% endfor %}",
+    "kimi_k2": "<|tool_calls_section_begin|>{% for c in calls %}<|tool_call_begin|>functions.{{ c.name }}:{{ loop.index0 }}"
+    "<|tool_call_argument_begin|>{{ c.arguments | tojson }}<|tool_call_end|>{% endfor %}<|tool_calls_section_end|>",
+    "pythonic": "[{% for c in calls %}{{ c.name }}({% for k, v in c.arguments.items() %}{{ k }}={{ v | tojson }}"
+    "{{ '' if loop.last else ', ' }}{% endfor %}){{ '' if loop.last else ', ' }}{% endfor %}]",
+    "qwen3_coder": "{% for c in calls %}<tool_call>\n<function={{ c.name }}>\n{% for k, v in c.arguments.items() %}"
+    "<parameter={{ k }}>\n{{ v if v is string else v | tojson }}\n</parameter>\n{% endfor %}</function>\n</tool_call>\n{% endfor %}",
+}
+"""How the formats are written that no template of the packs writes."""
 
 KINDS = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
 
@@ -148,6 +179,36 @@ def test_calls_are_read_back_as_they_were_written(name, data):
     reader = parser.stream(tools=tools, prompt=prompt)
     cut = pieces(answer, data.draw(st.lists(st.integers(0, 10**6), max_size=8)))
     assert ParsedAnswer.of([d for piece in cut for d in reader.feed(piece)] + reader.close()) == read
+
+
+@pytest.mark.parametrize("format", CALLS_OF)
+@quick
+@given(
+    made=st.dictionaries(NAMES, st.dictionaries(NAMES, NESTED, max_size=4), min_size=1, max_size=3),
+    cuts=st.lists(st.integers(0, 10**6), max_size=8),
+)
+def test_formats_without_a_template_are_read_back_as_the_vendors_write_them(format, made, cuts):
+    calls = [{"name": name, "arguments": arguments} for name, arguments in made.items()]
+    answer = compiled(CALLS_OF[format]).render(calls=calls)
+    tools = [tool_of(name, arguments) for name, arguments in made.items()]
+    reader = parser_of(format).stream(tools=tools)
+    read = ParsedAnswer.of([d for piece in pieces(answer, cuts) for d in reader.feed(piece)] + reader.close())
+    assert read.problems == () and read.content == "", answer
+    assert [(c.name, json.dumps(c.arguments)) for c in read.tool_calls] == [
+        (name, json.dumps(arguments)) for name, arguments in made.items()
+    ], answer
+
+
+def test_every_format_is_written_by_a_template_or_here():
+    same = {"ling": "qwen"}
+    assert set(FORMATS) == {same.get(f, f) for f in with_tools().values()} | set(CALLS_OF) | set(same)
+
+
+@cache
+def compiled(text):
+    environment = jinja2.Environment()
+    environment.filters["tojson"] = lambda value, indent=None: json.dumps(value, ensure_ascii=False, indent=indent)
+    return environment.from_string(text)
 
 
 @pytest.mark.parametrize("name", with_tools())
