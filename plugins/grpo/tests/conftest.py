@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ftk.discover import Installed
 from ftk.execute import start
 from ftk.markers import hookimpl
 from ftk_sdk.fakes import installed_with, plugin
@@ -50,41 +51,49 @@ class Scored:
         return {"canned": score}
 
 
+def prepared(folder: Path, questions: list[str]) -> Installed:
+    """A model and data in the folder, and everything that is installed with the two components from above."""
+    tiny_llama(dtype=torch.float64, seed=3).save_pretrained(folder / "model")
+    tiny_tokenizer().save_pretrained(folder / "model")
+    rows = [{"messages": [{"role": "user", "content": text}]} for text in questions]
+    (folder / "rows.json").write_text(json.dumps(rows))
+    return installed_with(plugin("canned", offers={"rollout-engine:canned": Canned, "reward:canned": Scored}))
+
+
+def keys_for(folder: Path) -> dict:
+    return {
+        "stage": "grpo",
+        "finetuning_type": "full",
+        "model_name_or_path": str(folder / "model"),
+        "model_dtype": "float64",
+        "template": "chatml",
+        "dataset": str(folder / "rows.json"),
+        "rollouts_engine": "canned",
+        "reward_funcs": ["canned"],
+        "grpo_num_generate_samples": 4,
+        "per_device_train_batch_size": 2,
+        "max_new_tokens": 8,
+        "max_steps": 3,
+        "learning_rate": 1e-3,
+        "lr_scheduler_type": "constant",
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "disable_shuffling": True,
+        "disable_gradient_checkpointing": True,
+    }
+
+
 @pytest.fixture
 def bench(tmp_path):
     """``bench(grpo_loss="dapo", ...)``: train, in float64 and in order; the folder of the result."""
-    tiny_llama(dtype=torch.float64, seed=3).save_pretrained(tmp_path / "model")
-    tiny_tokenizer().save_pretrained(tmp_path / "model")
-    rows = [{"messages": [{"role": "user", "content": text}]} for text in QUESTIONS]
-    (tmp_path / "rows.json").write_text(json.dumps(rows))
-    found = installed_with(plugin("canned", offers={"rollout-engine:canned": Canned, "reward:canned": Scored}))
+    installed = prepared(tmp_path, QUESTIONS)
 
-    def train(found=found, **keys) -> Path:
+    def train(found=installed, **keys) -> Path:
         folder = tmp_path / f"out{len(list(tmp_path.glob('out*')))}"
-        defaults = {
-            "stage": "grpo",
-            "finetuning_type": "full",
-            "model_name_or_path": str(tmp_path / "model"),
-            "model_dtype": "float64",
-            "template": "chatml",
-            "dataset": str(tmp_path / "rows.json"),
-            "output_dir": str(folder),
-            "rollouts_engine": "canned",
-            "reward_funcs": ["canned"],
-            "grpo_num_generate_samples": 4,
-            "per_device_train_batch_size": 2,
-            "max_new_tokens": 8,
-            "max_steps": 3,
-            "learning_rate": 1e-3,
-            "lr_scheduler_type": "constant",
-            "logging_steps": 1,
-            "save_strategy": "no",
-            "disable_shuffling": True,
-            "disable_gradient_checkpointing": True,
-        }
-        start(make_run(defaults | keys, plugins=found))
-        return folder
+        run = make_run({**keys_for(tmp_path), "output_dir": str(folder), **keys}, plugins=found)
+        start(run)
+        return run.output_dir
 
-    train.folder, train.plugins = tmp_path, found
+    train.folder, train.plugins = tmp_path, installed
     train.questions, train.canned, train.score = QUESTIONS, canned, score
     return train
