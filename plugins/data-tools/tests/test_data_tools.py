@@ -130,6 +130,18 @@ def test_a_stream_shows_its_first_rows(ftk, write):
     assert [(row["row"], row["of"]) for row in rows] == [(0, None), (1, None)]
 
 
+def test_a_step_of_a_pipeline_is_looked_at(ftk, write, tmp_path):
+    write({"messages": TALK})
+    with open(tmp_path / "run.yaml", "a") as f:
+        f.write("finetuning_type: lora\npipeline:\n- {stage: pt, dataset: rows.jsonl}\n- {name: talk, stage: sft}\n")
+    (row,) = shown(ftk, "--step", "pt")
+    assert row["sequences"][0]["weight"][1] == 1
+    code, _, err = ftk("data", "show", "run.yaml")
+    assert code == 2 and "choose one with --step: pt, talk" in err
+    code, _, err = ftk("data", "stats", "run.yaml", "--step", "dpo")
+    assert code == 2 and "no such step" in err
+
+
 def test_looking_leaves_nothing_behind(ftk, write, tmp_path):
     write({"messages": TALK})
     before = sorted(tmp_path.iterdir())

@@ -28,6 +28,7 @@ def _root() -> None:
 CONFIG = {"ignore_unknown_options": True}
 
 Split = Annotated[Literal["train", "eval"], typer.Option("--split", help="Which data of the run.")]
+Step = Annotated[str | None, typer.Option("--step", metavar="NAME", help="Which run of a pipeline.")]
 Dir = Annotated[str, typer.Option("--dataset-dir", help="Folder of dataset_info.json, for names in it.")]
 Drop = Annotated[
     str, typer.Option("--max-drop", metavar="N|N%", help="Rows of a dataset that may be unusable: 10, or 1%.")
@@ -43,6 +44,7 @@ def show(
         str | None, typer.Option("--row", metavar="I,...", help="These rows instead, counted from 0.")
     ] = None,
     split: Split = "train",
+    step: Step = None,
     tokens: Annotated[bool, typer.Option("--tokens", help="A line for each token.")] = False,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a web page instead.")] = None,
     json: Json = False,
@@ -52,7 +54,7 @@ def show(
 
     from .show import show
 
-    show(config, overrides, rows=rows, numbers=numbers, split=split, tokens=tokens, html=html, as_json=json)
+    show(config, overrides, rows=rows, numbers=numbers, split=split, tokens=tokens, html=html, as_json=json, step=step)
 
 
 def _numbers(words: str) -> list[int]:
@@ -70,6 +72,7 @@ def stats(
     config: ConfigArgument,
     overrides: Overrides = None,
     split: Split = "train",
+    step: Step = None,
     plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw lengths: .png or .svg.")] = None,
     json: Json = False,
 ) -> None:
@@ -79,13 +82,14 @@ def stats(
 
     from .stats import stats
 
-    stats(config, overrides, split=split, plot=plot, as_json=json)
+    stats(config, overrides, split=split, plot=plot, as_json=json, step=step)
 
 
 @app.command(context_settings=CONFIG)
 def validate(
     target: Annotated[str, typer.Argument(metavar="CONFIG|DATA", help="A YAML file, or data: a path, a name, an id.")],
     overrides: Overrides = None,
+    step: Step = None,
     dataset_dir: Dir = "data",
     max_drop: Drop = "0",
     every: Annotated[bool, typer.Option("--all", help="List all unusable rows, not the first of them.")] = False,
@@ -96,7 +100,7 @@ def validate(
 
     from .validate import validate
 
-    validate(target, overrides, dataset_dir=dataset_dir, max_drop=max_drop, every=every, as_json=json)
+    validate(target, overrides, dataset_dir=dataset_dir, max_drop=max_drop, every=every, as_json=json, step=step)
 
 
 @app.command()

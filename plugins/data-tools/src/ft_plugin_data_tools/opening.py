@@ -7,32 +7,53 @@ import logging
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from ft_plugin_data.config import DataConfig
-from ftk.cli.session import open_run
-from ftk.problems import RunError
+from ftk.cli.session import open_plan, open_steps, ready
+from ftk.plan import Plan
+from ftk.problems import ConfigError, RunError
 from ftk.run import Run
 
 
 @contextlib.contextmanager
-def looked_at(config: str, overrides: Sequence[str] | None, *more: str, quiet: bool = False) -> Iterator[Run]:
+def looked_at(
+    config: str, overrides: Sequence[str] | None, *more: str, step: str | None = None, quiet: bool = False
+) -> Iterator[Run]:
     """The config's run, in an output folder that goes away. What its libraries print goes to stderr.
 
     ``max_drop`` is lifted: bad data is what one looks for here.
 
     more   overrides of the command itself
+    step   which run of a pipeline
     quiet  the run's own report is left out: the command has a better one
     """
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ftk-data-"))
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
-        run = open_run(config, [*(overrides or ()), f"output_dir={folder}", "max_drop=null", *more], "train")
+        run = ready(_plan(config, [*(overrides or ()), "max_drop=null", *more], step))
+        run.output_dir = Path(folder)
         if quiet:
             logger = logging.getLogger("ftk")
             stack.callback(logger.setLevel, logger.level)
             logger.setLevel(logging.WARNING)
         yield run
+
+
+def _plan(config: str, words: Sequence[str], step: str | None) -> Plan:
+    pipeline = open_steps(config, words)
+    if pipeline is None:
+        if step is not None:
+            raise ConfigError.single(f"--step {step}: {config} is one run, not a pipeline", "leave --step out")
+        return open_plan(config, words, "train")
+    if step is None:
+        names = ", ".join(s.name for s in pipeline.steps if s.plan.action == "train")
+        raise ConfigError.single(f"{config} is a pipeline of several runs", f"choose one with --step: {names}")
+    plan = pipeline[step].plan
+    if plan.action != "train":
+        raise ConfigError.single(f"--step {step}: it trains on nothing", "choose another")
+    return plan
 
 
 def load_split(run: Run, split: str, encoder: Any) -> dict[str, Any]:

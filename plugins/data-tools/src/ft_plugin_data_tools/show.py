@@ -55,8 +55,9 @@ def show(
     tokens: bool,
     html: Path | None,
     as_json: bool,
+    step: str | None = None,
 ) -> None:
-    with looked_at(config, overrides) as run:
+    with looked_at(config, overrides, step=step) as run:
         tokenizer = run.load_tokenizer()
         encoder = run.encoder(tokenizer, run.load_template(tokenizer))
         collate, drawn = encoder.collate, []

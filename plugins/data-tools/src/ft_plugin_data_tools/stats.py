@@ -66,8 +66,16 @@ class Stats:
         }
 
 
-def stats(config: str, overrides: Sequence[str] | None, *, split: str, plot: Path | None, as_json: bool) -> None:
-    with looked_at(config, overrides, *ENCODE_ALL, quiet=True) as run:
+def stats(
+    config: str,
+    overrides: Sequence[str] | None,
+    *,
+    split: str,
+    plot: Path | None,
+    as_json: bool,
+    step: str | None = None,
+) -> None:
+    with looked_at(config, overrides, *ENCODE_ALL, quiet=True, step=step) as run:
         if run.config[DataConfig].streaming:
             raise RunError(
                 "stats reads every row, which streaming does not", "add streaming=false, and max_samples=1000"

@@ -49,10 +49,11 @@ def validate(
     max_drop: str,
     every: bool,
     as_json: bool,
+    step: str | None = None,
 ) -> None:
     """Raises Exit(1) when more rows than ``max_drop`` are unusable."""
     if is_config(target):
-        accounts = _of_config(target, overrides)
+        accounts = _of_config(target, overrides, step)
     elif overrides:
         raise ConfigError.single(f"{overrides[0]!r}: overrides go with a config, and {target} is data", "leave it out")
     else:
@@ -71,8 +72,8 @@ def is_config(target: str) -> bool:
     return Path(target).suffix in (".yaml", ".yml") or "=" in target or (Path(target) / FILE).is_file()
 
 
-def _of_config(config: str, overrides: Sequence[str] | None) -> list[Account]:
-    with looked_at(config, overrides) as run:
+def _of_config(config: str, overrides: Sequence[str] | None, step: str | None) -> list[Account]:
+    with looked_at(config, overrides, step=step) as run:
         data = run.config[DataConfig]
         names = list(dict.fromkeys([*(data.dataset or ()), *(data.eval_dataset or ())]))
         if not names:
