@@ -219,3 +219,14 @@ def test_a_stranger_adds_a_parser_with_a_component_and_nothing_else(ftk_run):
     run = ftk_run({}, components=["tool-parser:shouting"], action="chat", plugins=strangers)
     assert run.tool_parser(None).parse("STOP").tool_calls == (ToolCall("stop", {}),)
     assert run.tool_parser(None).parse("Stop").content == "Stop"
+
+
+def test_a_template_that_writes_ids_in_place_of_names_is_recognised():
+    jinja = (
+        "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% for c in m.tool_calls %}<|tool_call_begin|>{{ c.id }}"
+        "<|tool_call_argument_begin|>{{ c.function.arguments | tojson }}<|tool_call_end|>{% endfor %}{% endfor %}"
+        "{{ '<|assistant|>' if add_generation_prompt }}"
+    )
+    facts = Facts(name="auto", chat_template=jinja)
+    run = make_run({}, components=["tool-parser:auto"], action="chat")
+    assert run.tool_parser(ChatTemplate(facts, tokenizer_for(facts))).format == FORMATS["kimi_k2"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 from ftk.contracts import Message, ParsedAnswer, Template, ToolCall, ToolParser
@@ -12,6 +13,8 @@ from .reading import Tools
 
 PROBE = ToolCall("get-weather", {"city": "Oslo", "days": 2, "at": {"hours": [6, 18]}})
 """A call that formats tell apart by: a dash in the name, text, a number and an object."""
+_IDS = ("call00001", f"functions.{PROBE.name}:0")
+"""Mistral's templates want nine letters and digits; Kimi's write the id in place of the name."""
 _TYPES = {"city": "string", "days": "integer", "at": "object"}
 _TOOL = {
     "type": "function",
@@ -51,17 +54,21 @@ def read_back(parser: ToolParser, template: Template, messages: Sequence[Message
 
 def tried(parser: ToolParser, template: Template) -> ParsedAnswer | None:
     """What the parser makes of a call that the template writes; ``None`` if the template writes none."""
-    call: dict[str, Any] = {**PROBE.as_message(), "id": "call00001"}
-    question, answer = Message(role="user", content="Oslo?"), Message(role="assistant", content="", tool_calls=[call])
-    for tools in ([_TOOL], []):  # some templates have a place for calls alone
+    read = None
+    for tools, identifier in product(([_TOOL], []), _IDS):  # some templates have a place for calls alone
+        call: dict[str, Any] = {**PROBE.as_message(), "id": identifier}
+        question = Message(role="user", content="Oslo?")
+        answer = Message(role="assistant", content="", tool_calls=[call])
         try:
             prompt = template.render([question], tools=tools, generation_prompt=True)
             whole = template.render([question, answer], tools=tools)
         except RowError:
             continue
         same = alike(prompt, whole)
-        return parser.parse(without_stops(whole[same:], template), tools=tools, prompt=prompt[:same])
-    return None
+        read = parser.parse(without_stops(whole[same:], template), tools=tools, prompt=prompt[:same])
+        if suits(read):
+            return read
+    return read
 
 
 def alike(prompt: str, whole: str) -> int:
