@@ -146,14 +146,14 @@ class FtkTrainer(WholeCheckpoints):
         if isinstance(batches[0], Rows):
             batches = [self._collated(rows) for rows in by_length(batches, self.objective.length)]
         self.model_wrapped.train()  # transformers says so later, and an evaluation may have been before
-        places, batches = len(batches), self._begun(batches)
+        places, batches = len(batches), self._begun(self.model_wrapped, batches)
         count = torch.stack([self._count(batch).to(device) for batch in batches]).sum()
         count = self.accelerator.reduce(count, "sum")
         # Processes that share their rows have counted them several times.
         copies = self.get_tp_size() * self.get_cp_size() * self.get_sp_size()
         return shared_out(batches, places), count / copies if copies > 1 else count
 
-    def _begun(self, batches: list[Batch]) -> list[Batch]:
+    def _begun(self, model: nn.Module, batches: list[Batch]) -> list[Batch]:
         """The step's micro-batches as the objective makes them; at least as many as were drawn."""
         if type(self.objective).begin_step is Objective.begin_step:
             return batches
@@ -161,7 +161,7 @@ class FtkTrainer(WholeCheckpoints):
         counted = [batch for batch in batches if REPEATED not in batch]
         self.objective.counts = bool(counted)
         drawn = [{key: value for key, value in batch.items() if key != REPEATED} for batch in counted or batches]
-        made = self.objective.begin_step(self.model_wrapped, drawn)
+        made = self.objective.begin_step(model, drawn)
         if not counted:
             made = [batch | {REPEATED: True} for batch in made]
         return made + [made[-1] | {REPEATED: True}] * (len(batches) - len(made))
@@ -251,7 +251,8 @@ class FtkTrainer(WholeCheckpoints):
 
     def prediction_step(self, model: nn.Module, inputs: Batch, *args: Any, **kwargs: Any) -> tuple[None, None, None]:
         inputs = self._prepare_inputs(self._without_repeats(inputs))
-        for batch in self._begun([inputs]):
+        # Not the wrapper for several processes, which is not told that this is no training.
+        for batch in self._begun(model, [inputs]):
             with torch.no_grad(), self.compute_loss_context_manager():
                 add_up(self._eval_sums, self._sums(model, batch))
         return None, None, None
