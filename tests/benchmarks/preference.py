@@ -21,10 +21,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import datasets
+import peft
 import psutil
 import torch
+import trl
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, TrainerCallback
 
+from ftk.execute import start
+from ftk.markers import hookimpl
+from ftk_sdk import fakes
 from ftk_sdk.testing import make_run
 from ftk_sdk.tiny import tiny_tokenizer
 
@@ -189,28 +195,22 @@ def ours(way: str, model: str, folder: Path, steps: int, pairs: int) -> None:
 
 
 def trained(keys: dict) -> None:
-    from ftk.execute import start
+    watch = Steps()
 
-    steps = Steps()
-    run = make_run(keys)
-    build = run.build_trainer
+    class Watch:
+        @hookimpl
+        def ftk_callbacks(self):
+            return [watch]
 
-    def with_steps(parts):
-        trainer = build(parts)
-        trainer.add_callback(steps)
-        return trainer
-
-    run.build_trainer = with_steps
-    start(run)
+    watching = fakes.plugin(
+        "watch", offers={"addon:watch": Watch}, hooks={"ftk_select": lambda config: ["addon:watch"]}
+    )
+    start(make_run(keys, plugins=fakes.installed_with(watching)))
     log = (Path(keys["output_dir"]) / "trainer_log.jsonl").read_text().splitlines()
-    steps.result([json.loads(line)["loss"] for line in log])
+    watch.result([json.loads(line)["loss"] for line in log])
 
 
 def theirs(way: str, model: str, folder: Path, steps: int, pairs: int) -> None:
-    import datasets
-    import peft
-    import trl
-
     wanted, watch = WAYS[way], Steps()
     rows = [
         {
