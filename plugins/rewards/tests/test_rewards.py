@@ -14,7 +14,7 @@ from ft_plugin_rewards.json_schema import fits
 from ft_plugin_rewards.length import shortness
 from ft_plugin_rewards.scoring import Rewards, Scores, TookTooLong, at_most
 from ftk.problems import ConfigError, RunError
-from ftk_sdk.contracts import PluginContract
+from ftk_sdk.contracts import AddonContract, PluginContract
 from ftk_sdk.testing import make_plan, make_run
 
 PROMPTS = [[{"role": "user", "content": "what is 2 and 3"}]] * 3
@@ -22,6 +22,11 @@ PROMPTS = [[{"role": "user", "content": "what is 2 and 3"}]] * 3
 
 class TestPlugin(PluginContract):
     plugin = plugin
+
+
+class TestRewards(AddonContract):
+    component = "addon:rewards"
+    keys = {"stage": "grpo", "reward_funcs": ["length"]}
 
 
 def score(tmp_path, code: str, completions=("a", "bb", "ccc"), columns=None, **keys) -> Scores:

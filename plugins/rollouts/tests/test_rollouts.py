@@ -14,7 +14,7 @@ from ft_plugin_rollouts.sampling import ended
 from ftk.contracts import Example
 from ftk.markers import hookimpl
 from ftk.problems import ConfigError, RowError, RunError
-from ftk_sdk.contracts import PluginContract
+from ftk_sdk.contracts import AddonContract, PluginContract
 from ftk_sdk.testing import make_plan, make_run
 from ftk_sdk.tiny import tiny_llama, tiny_tokenizer
 
@@ -29,6 +29,11 @@ TALK = [
 
 class TestPlugin(PluginContract):
     plugin = plugin
+
+
+class TestRollouts(AddonContract):
+    component = "addon:rollouts"
+    keys = {"stage": "grpo", "reward_funcs": ["length"]}
 
 
 def rollouts_of(unset=None, **keys) -> Rollouts:
