@@ -318,6 +318,12 @@ def test_a_config_is_checked_by_its_stage_too(ftk, write):
     assert account["faults"][0]["place"] == "rows.jsonl:2" and account["tokens"] > account["loss_tokens"] > 0
 
 
+def test_a_config_without_a_usable_row_says_so_in_the_same_words(ftk, write):
+    write({"messages": TALK[:1]}, name="rows.jsonl")
+    code, out, _ = ftk("data", "validate", "run.yaml")
+    assert code == 1 and "rows.jsonl     1     0        1" in out
+
+
 def test_many_faults_are_listed_on_request(ftk, write):
     write(*[BAD] * 30, GOOD, name="a.jsonl")
     _, out, _ = ftk("data", "validate", "a.jsonl")

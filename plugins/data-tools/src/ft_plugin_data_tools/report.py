@@ -52,9 +52,8 @@ def _lines(stats: Stats) -> Iterator[str]:
         yield f"\npacked: {pack['sequences']:,} sequences of {pack['tokens']:,} tokens, {pack['full']:.2%} full"
     if stats.steps:
         s = stats.steps
-        yield (
-            f"\ntraining: {s['steps']:,} steps of {s['global_batch']:,} of {s['rows']:,} rows, {s['epochs']:g} epochs"
-        )
+        steps = f"{s['steps']:,} steps of {s['global_batch']:,} rows"
+        yield f"\ntraining: {steps}, {s['epochs']:g} epochs of {s['rows']:,} rows"
 
 
 def _share(part: int, whole: int) -> str:

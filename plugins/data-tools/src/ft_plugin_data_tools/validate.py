@@ -62,7 +62,7 @@ def validate(
     if as_json:
         print_json([_as_dict(account) for account in accounts])
     else:
-        _print(accounts, every)
+        _print(accounts, every, encoded=is_config(target))
     if any(a.dropped > (drop_limit(max_drop, a.rows) or 0) or not a.kept for a in accounts):
         raise typer.Exit(1)
 
@@ -105,7 +105,7 @@ def _count(account: Account, sequence: Any) -> None:
             account.loss_tokens = (account.loss_tokens or 0) + sum(label >= 0 for label in values)
 
 
-def _print(accounts: Sequence[Account], every: bool) -> None:
+def _print(accounts: Sequence[Account], every: bool, encoded: bool) -> None:
     for account in accounts:
         shown = account.faults if every else account.faults[:LISTED]
         for place, why in shown:
@@ -114,7 +114,7 @@ def _print(accounts: Sequence[Account], every: bool) -> None:
             typer.echo(f"... and {more:,} more of {account.name}: --all lists them")
     if any(account.faults for account in accounts):
         typer.echo()
-    if accounts[0].tokens:
+    if encoded:
         typer.echo(table(accounts))
         return
     rows = [("dataset", "rows", "usable", "unusable", "as")]
