@@ -48,7 +48,11 @@ def _sampling(config: Config) -> Iterator[Problem]:
     if not sampling.do_sample:
         message = "do_sample: false makes all completions of a prompt the same, and equal rewards teach nothing"
         yield Problem("error", message, "unset it", "do_sample")
-    narrow = {"top_p": sampling.top_p < 1, "top_k": sampling.top_k > 0}
+    narrow = {
+        "top_p": sampling.top_p < 1,
+        "top_k": sampling.top_k > 0,
+        "repetition_penalty": sampling.repetition_penalty != 1,
+    }
     for key, narrows in narrow.items():
         if narrows and config.was_set(key):
             message = f"{key}={getattr(sampling, key)} draws from other probabilities than those that are trained"
