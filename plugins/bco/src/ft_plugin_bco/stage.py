@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from ftk.run import Run
 
 
+NUMBER = "bco_number"
+"""In a batch: which one of its step it is."""
+
+
 class Bco:
     @hookimpl
     def ftk_encoder(self, run: Run, tokenizer: PreTrainedTokenizerBase, template: Template) -> AnswerEncoder:
@@ -56,6 +60,7 @@ class BcoObjective(AnswerObjective):
         """Of all processes, up to the last step."""
         self.new_22 = torch.zeros(2, 2, dtype=torch.float64)
         """Of this process, since then."""
+        self.to_see: set[int] = set()
 
     @property
     def delta(self) -> torch.Tensor:
@@ -66,6 +71,10 @@ class BcoObjective(AnswerObjective):
         if model.training:
             self.seen_22 += total(self.new_22.to(batches[0]["labels"].device)).cpu()
             self.new_22 = torch.zeros_like(self.seen_22)
+            # The trainer may have to take a batch twice, of which the second time counts nothing.
+            self.to_see = set(range(len(batches)))
+            for number, batch in enumerate(batches):
+                batch[NUMBER] = torch.full_like(batch["labels"][:, 0], number)
         return batches
 
     def losses(self, logratios_B: torch.Tensor, desirable_B: torch.Tensor) -> torch.Tensor:
@@ -73,7 +82,8 @@ class BcoObjective(AnswerObjective):
 
     def sums(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> Sums:
         sums = super().sums(model, batch)
-        if model.training and self.counts:
+        if model.training and self.counts and (number := int(batch[NUMBER][0])) in self.to_see:
+            self.to_see.remove(number)
             sides = [sums["rewards/chosen"], sums["rewards/rejected"]]
             self.new_22 += torch.stack([torch.stack([r.detach().double(), n.double()]) for r, n in sides], 1).cpu()
         sums["delta"] = (self.delta * self.count(batch).cpu(), self.count(batch))
