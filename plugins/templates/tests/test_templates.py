@@ -137,11 +137,22 @@ def test_auto_writes_what_the_tokenizer_writes_and_trains_what_the_pack_marks(ft
     assert len({known.fingerprint, own.fingerprint, named.fingerprint}) == 3
 
 
+def test_a_date_in_front_of_a_known_template_changes_no_mask(ftk_run, monkeypatch):
+    monkeypatch.setattr("ft_plugin_templates.load.known_original", lambda text: read(PACKAGE, "qwen3"))
+    dated = load(ftk_run, tiny_tokenizer("{{- 'It is ' + strftime_now('%Y') + '.' }}" + QWEN3))
+    plain = load(ftk_run, tiny_tokenizer(QWEN3))
+    (with_date,), (without,) = (t.encode([(THOUGHTS * 2, ())]) for t in (dated, plain))
+    assert len(with_date.weights) > len(without.weights)
+    assert with_date.weights[-len(without.weights) :] == without.weights
+    assert not any(with_date.weights[: -len(without.weights)])
+
+
 def test_where_a_known_template_renders_otherwise_its_marks_are_not_taken(ftk_run, monkeypatch):
     monkeypatch.setattr("ft_plugin_templates.load.known_original", lambda text: read(PACKAGE, "qwen3"))
-    template = load(ftk_run, tiny_tokenizer(CHATML))
+    other = CHATML.replace("m['content']", "m['content'] + '!'")
+    template = load(ftk_run, tiny_tokenizer(other))
     (row,) = template.encode([(TURN * 2, ())])
-    assert row == ChatTemplate(Facts(name="own", chat_template=CHATML), tiny_tokenizer()).encode([(TURN * 2, ())])[0]
+    assert row == ChatTemplate(Facts(name="own", chat_template=other), tiny_tokenizer()).encode([(TURN * 2, ())])[0]
     (row,) = template.encode([(THOUGHTS, ())])
     assert "no place for reasoning_content" in str(row)
 

@@ -157,8 +157,7 @@ class ChatTemplate:
             return text, spans
         if self._marks is not None:
             with suppress(RowError):
-                same, spans = self._marks.render(messages, tools)
-                return text, spans if same == text else None
+                return text, _carried_over(text, *self._marks.render(messages, tools))
         return text, None
 
     def _has_thought(self, text: str) -> bool:
@@ -245,6 +244,17 @@ def _weigh(
         first, last = places[2 * n], places[2 * n + 1]
         weights[first:last] = [weight] * (last - first)
     return Tokens(ids, weights) if any(weights) else RowError("no token of it carries loss")
+
+
+def _carried_over(text: str, marked_text: str, spans: Sequence[Span]) -> list[Span] | None:
+    """The marked stretches of one text in another that is the same from the first of them on; None if it is not.
+
+    What stands before may differ: the day's date, or a system prompt.
+    """
+    first, shift = spans[0][0] if spans else len(marked_text), len(text) - len(marked_text)
+    if first + shift < 0 or text[first + shift :] != marked_text[first:]:
+        return None
+    return [(start + shift, end + shift) for start, end in spans]
 
 
 def _is_inside(encoding: Encoding, position: int) -> bool:
