@@ -164,8 +164,7 @@ def test_without_thinking_the_thoughts_of_the_data_are_taken_out():
         ("chatml", [user("a"), answer("", tool_calls=[{"name": "f"}])], [], "turn 2: template 'chatml' has no place"),
         ("chatml", [user("a"), answer("x", reasoning_content="T")], [], "no place for reasoning_content"),
         ("llama3", [user("a"), answer("x", tool_calls=[{"name": "f"}])], [], "turn 2: .* drops the text"),
-        ("gemma", [user("a"), user("b"), answer("x")], [], "must take turns"),
-        ("default", [{"role": "tool", "content": "x"}], [], "the template cannot render it"),
+        ("gemma", [user("a"), user("b"), answer("x")], [], "the template cannot render it: .* must take turns"),
     ],
 )
 def test_what_a_template_would_lose_is_refused(name, messages, tools, reason):

@@ -52,10 +52,13 @@ def back(name, format, *calls, tools=()):
     return [(call.name, call.arguments) for call in read.tool_calls]
 
 
-def test_default_keeps_names_with_dashes_and_dots():
-    text = 'Action: get-weather.now\nAction Input: {"city": "Oslo"}\nAction: f\nAction Input: {}'
-    calls = parser_of("default").parse(text).tool_calls
-    assert [(c.name, c.arguments) for c in calls] == [("get-weather.now", {"city": "Oslo"}), ("f", {})]
+def test_default_keeps_names_with_dashes_and_dots_and_shows_nested_schemas():
+    calls = [("get-weather.now", {"city": "Oslo"}), ("f", {})]
+    function = {"name": "f", "description": "Does it", "parameters": NESTED}
+    tools = [tool("get-weather.now", city="string"), {"type": "function", "function": function}]
+    assert back("default", "default", *calls, tools=tools) == calls
+    prompt = template("default").render([{"role": "user", "content": "Go."}], tools=tools, generation_prompt=True)
+    assert json.dumps(NESTED) in prompt
 
 
 @pytest.mark.parametrize("url", ["https://a.b:80/?q=1", "a:b,c:{d}", "12:30", "}<tool_call|>"])

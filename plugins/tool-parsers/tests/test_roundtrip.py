@@ -70,10 +70,7 @@ CALLS_OF = {
     + CALL % "end"
     + "{% endfor %}"
     + CALLS % "end",
-    "default": "{% for c in calls %}Action: {{ c.name }}\nAction Input: {{ c.arguments | tojson }}\n{% endfor %}",
     "hermes": "{% for c in calls %}<tool_call>\n{{ c | tojson }}\n</tool_call>\n{% endfor %}",
-    "kimi_k2": "<|tool_calls_section_begin|>{% for c in calls %}<|tool_call_begin|>functions.{{ c.name }}:{{ loop.index0 }}"
-    "<|tool_call_argument_begin|>{{ c.arguments | tojson }}<|tool_call_end|>{% endfor %}<|tool_calls_section_end|>",
     "pythonic": "[{% for c in calls %}{{ c.name }}({% for k, v in c.arguments.items() %}{{ k }}={{ v | tojson }}"
     "{{ '' if loop.last else ', ' }}{% endfor %}){{ '' if loop.last else ', ' }}{% endfor %}]",
     "qwen3_coder": "{% for c in calls %}<tool_call>\n<function={{ c.name }}>\n{% for k, v in c.arguments.items() %}"
