@@ -222,10 +222,10 @@ def test_good_keys_say_nothing(folder):
     [
         ("instruction input output", Guess("alpaca", {}, False)),
         ("question answer", Guess("alpaca", {"prompt": "question", "response": "answer"}, False)),
-        ("prompt completion", Guess("alpaca", {"prompt": "prompt", "response": "completion"}, False)),
+        ("prompt completion", Guess("openai", {}, False)),
         (
             "prompt completion label",
-            Guess("alpaca", {"prompt": "prompt", "response": "completion", "kto_tag": "label"}, False),
+            Guess("openai", {"kto_tag": "label"}, False),
         ),
         ("instruction chosen rejected", Guess("alpaca", {}, True)),
         ("text", Guess("alpaca", {"prompt": "text"}, False)),

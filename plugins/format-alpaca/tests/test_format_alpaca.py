@@ -133,3 +133,13 @@ def test_a_role_that_the_format_does_not_have_is_an_error(tmp_path):
 def test_the_formatter_can_be_sent_to_another_process(tmp_path):
     read = pickle.loads(pickle.dumps(reader(tmp_path)))
     assert read({"instruction": "a", "output": "b"}).messages == [user("a"), assistant("b")]
+
+
+def test_a_pair_may_be_a_list_the_better_answer_first(tmp_path):
+    read = reader(tmp_path, ranking=True)
+    example = read({"instruction": "q", "output": ["good", "bad"]})
+    assert [example.chosen[0]["content"], example.rejected[0]["content"]] == ["good", "bad"]
+    with pytest.raises(RowError, match="column 'output': 3 ranked answers, where a pair has two"):
+        read({"instruction": "q", "output": ["a", "b", "c"]})
+    with pytest.raises(RowError, match="empty answer: column 'output' is empty"):
+        read({"instruction": "q", "output": ["a", ""]})

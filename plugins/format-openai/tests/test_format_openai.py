@@ -194,7 +194,7 @@ def test_a_row_that_cannot_be_used_says_why(tmp_path, messages, message):
         ({"text": "x"}, "missing column 'chosen' (columns there: text)"),
         ({"chosen": "a", "rejected": "b"}, "no prompt: missing column 'messages'"),
         ({"prompt": "q", "chosen": [], "rejected": "b"}, "empty answer: column 'chosen' is empty"),
-        ({"prompt": "q", "chosen": user("a"), "rejected": "b"}, "column 'chosen' does not begin with an answer"),
+        ({"prompt": "q", "chosen": user("a"), "rejected": "b"}, "column 'chosen' begins with a user turn, not with an answer"),
         ({"prompt": "q", "chosen": "a", "rejected": {"role": "x"}}, "column 'rejected': turn 1: unknown role 'x'"),
     ],
 )
@@ -207,3 +207,13 @@ def test_a_pair_that_cannot_be_used_says_why(tmp_path, row, message):
 def test_the_formatter_can_be_sent_to_another_process(tmp_path):
     read = pickle.loads(pickle.dumps(reader(tmp_path)))
     assert len(read({"messages": [user("q"), assistant("a")]}).messages) == 2
+
+
+@pytest.mark.parametrize("prompt", ["[INST] hi", [user("[INST] hi")], json.dumps([user("[INST] hi")])])
+@pytest.mark.parametrize("completion", ["ho", assistant("ho"), [assistant("ho")]])
+def test_a_prompt_and_its_completion_are_texts_or_messages(tmp_path, prompt, completion):
+    example = reader(tmp_path)({"prompt": prompt, "completion": completion, "id": 1})
+    assert list(example.messages) == [user("[INST] hi"), assistant("ho")]
+    assert example.columns == {"id": 1}
+    with pytest.raises(RowError, match="empty answer: column 'completion' is empty"):
+        reader(tmp_path)({"prompt": prompt, "completion": ""})

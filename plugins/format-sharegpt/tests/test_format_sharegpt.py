@@ -160,7 +160,7 @@ def test_a_row_that_cannot_be_used_says_why(tmp_path, row, message):
     ("row", "message"),
     [
         (turns(("human", "q")) | {"chosen": "a"}, "missing column 'rejected'"),
-        (turns(("human", "q")) | {"chosen": "a", "rejected": ""}, "column 'rejected': turn 1: empty answer"),
+        (turns(("human", "q")) | {"chosen": "a", "rejected": ""}, "empty answer: column 'rejected' is empty"),
         (
             turns(("human", "q")) | {"chosen": {"from": "human", "value": "x"}, "rejected": "b"},
             "begins with a user turn",

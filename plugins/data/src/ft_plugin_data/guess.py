@@ -36,6 +36,8 @@ def guess_format(columns: Iterable[str]) -> Guess | None:
         return Guess("alpaca", _unlike({"prompt": prompt}), True)
     if ranking:
         return Guess("openai", {}, True)
+    if have >= {"prompt", "completion"}:  # texts, or lists of messages
+        return Guess("openai", verdict, False)
     if prompt and answer:
         return Guess("alpaca", _unlike({"prompt": prompt, "response": answer}) | verdict, False)
     text = next((name for name in TEXTS if name in have), None)

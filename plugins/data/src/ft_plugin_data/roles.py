@@ -7,9 +7,10 @@ text that says what is wrong with the row; which row it is, the ledger knows.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ftk.contracts import Message
 from ftk.problems import RowError, RunError
 
 KINDS = {dict: "an object", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number"}
@@ -135,6 +136,35 @@ def as_call(value: Any, what: str) -> dict[str, Any]:
         )
     call = {"type": "function", "function": {"name": function["name"], "arguments": arguments}}
     return {"id": value["id"], **call} if value.get("id") else call
+
+
+def with_system(cells: Row, messages: list[Message]) -> list[Message]:
+    """The conversation with what the column ``system`` says, unless it has a system turn of its own."""
+    system = cells.text("system")
+    if system and messages[0]["role"] != "system":
+        return [{"role": "system", "content": system}, *messages]
+    return messages
+
+
+def answer_turns(cells: Row, role: str, as_turn: Callable[[str], Any]) -> list[Any]:
+    """A column of an answer as turns: it holds one, several, or its text, of which ``as_turn`` makes one."""
+    value = cells.need(role)
+    if not value:
+        raise RowError(f"empty answer: column {cells.name(role)!r} is empty")
+    value = as_turn(value) if isinstance(value, str) else value
+    return value if isinstance(value, list) else [value]
+
+
+def read_answers(cells: Row, role: str, turns: list[Any], read: Callable[[list[Any]], list[Message]]) -> list[Message]:
+    """The messages of a chosen or rejected answer. Errors name the column."""
+    what = f"column {cells.name(role)!r}"
+    try:
+        messages = read(turns)
+    except RowError as e:
+        raise RowError(f"{what}: {e}") from None
+    if messages[0]["role"] != "assistant":
+        raise RowError(f"{what} begins with a {messages[0]['role']} turn, not with an answer")
+    return messages
 
 
 def check_turns(turns: Sequence[tuple[int, Mapping[str, Any]]]) -> None:

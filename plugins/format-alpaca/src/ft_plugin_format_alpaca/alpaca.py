@@ -47,16 +47,31 @@ def read_alpaca(row: Mapping[str, Any], *, names: Mapping[str, str], ranking: bo
     messages += [*_history(cells), {"role": "user", "content": prompt}]
     shared = {"tools": as_tools(cells.get("tools")), "columns": cells.rest(), **cells.media()}
     if ranking:
-        chosen, rejected = (_answer(cells, role) for role in ("chosen", "rejected"))
+        chosen, rejected = _pair(cells)
         return Example(messages=messages, chosen=chosen, rejected=rejected, **shared)
     return Example(messages=[*messages, *_answer(cells, "response")], desirable=cells.verdict(), **shared)
 
 
+def _pair(cells: Row) -> tuple[list[Message], list[Message]]:
+    """Two columns, or one with a list of two answers, the better one first."""
+    both = cells.get("response")
+    if cells.has("chosen") or cells.has("rejected") or not isinstance(both, list):
+        return _answer(cells, "chosen"), _answer(cells, "rejected")
+    what = f"column {cells.name('response')!r}"
+    if len(both) != 2:
+        raise RowError(f"{what}: {len(both)} ranked answers, where a pair has two")
+    better, worse = (_said(as_text(text, what), what) for text in both)
+    return better, worse
+
+
 def _answer(cells: Row, role: str) -> list[Message]:
     cells.need(role)
-    text = cells.text(role)
+    return _said(cells.text(role), f"column {cells.name(role)!r}")
+
+
+def _said(text: str, what: str) -> list[Message]:
     if not text:
-        raise RowError(f"empty answer: column {cells.name(role)!r} is empty")
+        raise RowError(f"empty answer: {what} is empty")
     return [{"role": "assistant", "content": text}]
 
 

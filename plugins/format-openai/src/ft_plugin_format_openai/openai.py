@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -11,12 +12,15 @@ from ft_plugin_data.roles import (
     KINDS,
     MEDIA,
     Row,
+    answer_turns,
     as_call,
     as_json,
     as_text,
     as_tools,
     check_turns,
+    read_answers,
     resolve_names,
+    with_system,
 )
 from ftk.contracts import Example, Formatter, Message
 from ftk.markers import hookimpl
@@ -25,6 +29,7 @@ from ftk.problems import RowError
 COLUMNS = {
     "messages": "messages",
     "prompt": "prompt",
+    "completion": "completion",
     "system": "system",
     "tools": "tools",
     "chosen": "chosen",
@@ -51,6 +56,7 @@ ROLES = {
     "developer": "system",
 }
 TAGGED = {"user": "user", "assistant": "assistant", "observation": "tool", "function": "tool", "system": "system"}
+LIST = re.compile(r"\s*\[\s*(\{|\])")
 PARTS = {"image": "images", "image_url": "images", "video": "videos", "audio": "audios", "input_audio": "audios"}
 
 
@@ -80,18 +86,15 @@ def read_openai(
     read = partial(_messages, tags=tags, words=words, media=media)
     shared = {"tools": as_tools(cells.get("tools")), "columns": cells.rest()}
     if not ranking:
-        messages = _with_system(cells, read(_conversation(cells), ""))
+        messages = with_system(cells, read(_conversation(cells)))
         return Example(messages=messages, desirable=cells.verdict(), **shared, **media)
-    chosen, rejected = (_answers(cells, role) for role in ("chosen", "rejected"))
+    chosen, rejected = (answer_turns(cells, role, _said) for role in ("chosen", "rejected"))
     prompt, repeated = _prompt(cells, _common(chosen, rejected))
     if not prompt:
         raise RowError(f"no prompt: missing column {cells.name('messages')!r} (columns there: {', '.join(row)})")
     answers = {"chosen": chosen[repeated:], "rejected": rejected[repeated:]}
-    messages = _with_system(cells, read(prompt, ""))
-    for role, turns in answers.items():
-        answers[role] = read(turns, f"column {cells.name(role)!r}: ")
-        if answers[role][0]["role"] != "assistant":
-            raise RowError(f"column {cells.name(role)!r} does not begin with an answer")
+    messages = with_system(cells, read(prompt))
+    answers = {role: read_answers(cells, role, turns, read) for role, turns in answers.items()}
     return Example(messages=messages, **answers, **shared, **media)
 
 
@@ -108,11 +111,17 @@ def _prompt(cells: Row, common: list[Any]) -> tuple[list[Any], int]:
 
 
 def _conversation(cells: Row) -> list[Any]:
-    role = "prompt" if cells.has("prompt") and not cells.has("messages") else "messages"
-    value = cells.need(role)
-    if role == "prompt" and isinstance(value, str) and not value.lstrip().startswith("["):
-        return [{"role": "user", "content": value}]
-    value = as_json(value, f"column {cells.name(role)!r}")
+    if cells.has("messages") or not cells.has("prompt"):
+        return _listed(cells, "messages")
+    prompt = cells.need("prompt")
+    # A text that begins like a list of objects is one, written down.
+    written = isinstance(prompt, str) and not LIST.match(prompt)
+    turns = [{"role": "user", "content": prompt}] if written else _listed(cells, "prompt")
+    return [*turns, *answer_turns(cells, "completion", _said)] if cells.has("completion") else turns
+
+
+def _listed(cells: Row, role: str) -> list[Any]:
+    value = as_json(cells.need(role), f"column {cells.name(role)!r}")
     if not value:
         raise RowError("the conversation is empty")
     if not isinstance(value, list):
@@ -120,13 +129,8 @@ def _conversation(cells: Row) -> list[Any]:
     return value
 
 
-def _answers(cells: Row, role: str) -> list[Any]:
-    value = cells.need(role)
-    if isinstance(value, str):
-        value = {"role": "assistant", "content": value}
-    if not value:
-        raise RowError(f"empty answer: column {cells.name(role)!r} is empty")
-    return value if isinstance(value, list) else [value]
+def _said(text: str) -> dict[str, Any]:
+    return {"role": "assistant", "content": text}
 
 
 def _common(first: list[Any], second: list[Any]) -> list[Any]:
@@ -139,25 +143,15 @@ def _common(first: list[Any], second: list[Any]) -> list[Any]:
     return first[:count]
 
 
-def _with_system(cells: Row, messages: list[Message]) -> list[Message]:
-    system = cells.text("system")
-    if system and messages[0]["role"] != "system":  # the conversation's own system turn wins
-        return [{"role": "system", "content": system}, *messages]
-    return messages
-
-
 def _messages(
-    value: list[Any], where: str, *, tags: Mapping[str, str], words: Mapping[str, str], media: dict[str, list[Any]]
+    value: list[Any], *, tags: Mapping[str, str], words: Mapping[str, str], media: dict[str, list[Any]]
 ) -> list[Message]:
     turns = []
-    try:
-        for number, turn in enumerate(value, start=1):
-            message = _message(f"turn {number}", turn, tags, words, media)
-            if message["role"] != "system" or message["content"]:
-                turns.append((number, message))
-        check_turns(turns)
-    except RowError as e:
-        raise RowError(f"{where}{e}") from None
+    for number, turn in enumerate(value, start=1):
+        message = _message(f"turn {number}", turn, tags, words, media)
+        if message["role"] != "system" or message["content"]:
+            turns.append((number, message))
+    check_turns(turns)
     return [message for _, message in turns]
 
 

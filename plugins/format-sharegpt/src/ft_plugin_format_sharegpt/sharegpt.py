@@ -11,12 +11,15 @@ from typing import Any
 from ft_plugin_data.roles import (
     MEDIA,
     Row,
+    answer_turns,
     as_call,
     as_json,
     as_text,
     as_tools,
     check_turns,
+    read_answers,
     resolve_names,
+    with_system,
 )
 from ftk.contracts import Example, Formatter, Message
 from ftk.markers import hookimpl
@@ -68,19 +71,24 @@ def read_sharegpt(
 ) -> Example:
     """An example of a row. Raises RowError naming the turn, counted from 1."""
     cells = Row(row, names)
-    turns = _turns(as_json(cells.need("messages"), f"column {cells.name('messages')!r}"), tags)
-    check_turns(turns)
-    messages = [message for _, message in turns]
-    system = cells.text("system")
-    if system and messages[0]["role"] != "system":  # the conversation's own system turn wins
-        messages.insert(0, {"role": "system", "content": system})
+    read = partial(_messages, tags=tags)
+    messages = with_system(cells, read(as_json(cells.need("messages"), f"column {cells.name('messages')!r}")))
     shared = {"tools": as_tools(cells.get("tools")), "columns": cells.rest(), **cells.media()}
     if ranking:
-        chosen, rejected = (_answer(cells, role, tags) for role in ("chosen", "rejected"))
+        said = lambda text: {tags["role_tag"]: tags["assistant_tag"], tags["content_tag"]: text}
+        chosen, rejected = (
+            read_answers(cells, role, answer_turns(cells, role, said), read) for role in ("chosen", "rejected")
+        )
         if messages[-1]["role"] == "assistant":
             raise RowError("the conversation ends with an answer, where chosen and rejected should follow a question")
         return Example(messages=messages, chosen=chosen, rejected=rejected, **shared)
     return Example(messages=messages, desirable=cells.verdict(), **shared)
+
+
+def _messages(value: Any, tags: Mapping[str, str]) -> list[Message]:
+    turns = _turns(value, tags)
+    check_turns(turns)
+    return [message for _, message in turns]
 
 
 def _turns(value: Any, tags: Mapping[str, str]) -> list[Turn]:
@@ -142,21 +150,6 @@ def _joined(first: Message, second: Message) -> Message:
     if thought := second.get("reasoning_content"):
         joined["reasoning_content"] = "\n\n".join(filter(None, [first.get("reasoning_content"), thought]))
     return joined
-
-
-def _answer(cells: Row, role: str, tags: Mapping[str, str]) -> list[Message]:
-    """A chosen or rejected answer: a turn, several, or its text."""
-    value = cells.need(role)
-    if isinstance(value, str):
-        value = {tags["role_tag"]: tags["assistant_tag"], tags["content_tag"]: value}
-    try:
-        turns = _turns(value if isinstance(value, list) else [value], tags)
-        check_turns(turns)
-    except RowError as e:
-        raise RowError(f"column {cells.name(role)!r}: {e}") from None
-    if turns[0][1]["role"] != "assistant":
-        raise RowError(f"column {cells.name(role)!r} begins with a {turns[0][1]['role']} turn, not with an answer")
-    return [message for _, message in turns]
 
 
 def _as_written(content: Any) -> str:
