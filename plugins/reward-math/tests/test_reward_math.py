@@ -4,7 +4,7 @@ from ft_plugin_reward_math import plugin
 from ft_plugin_reward_math.reward import math_verify
 from ft_plugin_rewards.scoring import Rewards
 from ftk.problems import ConfigError
-from ftk_sdk.contracts import PluginContract
+from ftk_sdk.contracts import PluginContract, RewardContract
 from ftk_sdk.testing import make_plan, make_run
 
 PARTS = ["addon:rewards", "reward:math_verify"]
@@ -12,6 +12,11 @@ PARTS = ["addon:rewards", "reward:math_verify"]
 
 class TestPlugin(PluginContract):
     plugin = plugin
+
+
+class TestReward(RewardContract):
+    component = "reward:math_verify"
+    good, bad, row = "so it is $0.5$", "so it is $0.6$", {"answer": "1/2"}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from ft_plugin_reward_python.reward import PythonTests, code_of
 from ft_plugin_reward_python.sandbox import Sandbox
 from ft_plugin_rewards.scoring import Rewards
 from ftk.problems import ConfigError
-from ftk_sdk.contracts import PluginContract
+from ftk_sdk.contracts import PluginContract, RewardContract
 from ftk_sdk.testing import make_plan, make_run
 
 PARTS = ["addon:rewards", "reward:python_tests"]
@@ -21,6 +21,11 @@ ISOLATED = not SANDBOX.run("", ["pass"]).missing
 
 class TestPlugin(PluginContract):
     plugin = plugin
+
+
+class TestReward(RewardContract):
+    component = "reward:python_tests"
+    good, bad, row = "x = 1", "x = 2", {"tests": ["assert x == 1"]}
 
 
 def works(code: str, test: str = "pass") -> bool:

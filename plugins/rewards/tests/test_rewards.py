@@ -14,7 +14,7 @@ from ft_plugin_rewards.json_schema import fits
 from ft_plugin_rewards.length import shortness
 from ft_plugin_rewards.scoring import Rewards, Scores, TookTooLong, at_most
 from ftk.problems import ConfigError, RunError
-from ftk_sdk.contracts import AddonContract, PluginContract
+from ftk_sdk.contracts import AddonContract, PluginContract, RewardContract
 from ftk_sdk.testing import make_plan, make_run
 
 PROMPTS = [[{"role": "user", "content": "what is 2 and 3"}]] * 3
@@ -27,6 +27,26 @@ class TestPlugin(PluginContract):
 class TestRewards(AddonContract):
     component = "addon:rewards"
     keys = {"stage": "grpo", "reward_funcs": ["length"]}
+
+
+class TestExactAnswer(RewardContract):
+    component = "reward:exact_answer"
+    good, bad, row = "it is 5", "it is 6", {"answer": "5"}
+
+
+class TestFormat(RewardContract):
+    component = "reward:format"
+    good, bad = "<think>so</think> 5", "5"
+
+
+class TestLength(RewardContract):
+    component = "reward:length"
+    good, bad = "short", "long " * 100
+
+
+class TestJsonSchema(RewardContract):
+    component = "reward:json_schema"
+    good, bad, row = "[3]", "{}", {"schema": {"type": "array"}}
 
 
 def score(tmp_path, code: str, completions=("a", "bb", "ccc"), columns=None, **keys) -> Scores:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .loss import LossContract
     from .optimizer import OptimizerContract
     from .plugin import PluginContract
+    from .reward import RewardContract
     from .scheduler import SchedulerContract
     from .source import SourceContract
     from .stage import StageContract
@@ -42,6 +43,7 @@ __all__ = [
     "LossContract",
     "OptimizerContract",
     "PluginContract",
+    "RewardContract",
     "SchedulerContract",
     "SourceContract",
     "StageContract",
