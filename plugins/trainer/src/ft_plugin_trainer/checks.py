@@ -21,11 +21,22 @@ POSITIVE = (
     (CheckpointConfig, ("save_steps",)),
     (ReportConfig, ("logging_steps",)),
 )
+SHARED = {"adafactor", "adagrad", "adalomo", "ademamix", "grokadamw", "lomo", "rmsprop", "sgd"}
+"""Optimizers that transformers has under a name that a component may have too."""
 NOT_NEGATIVE = ("learning_rate", "warmup_steps", "weight_decay", "max_grad_norm")
 
 
 def problems_of(plan: Plan) -> list[Problem]:
-    return [*_numbers(plan.config), *_precision(plan.config), *_evaluation(plan.config), *_resuming(plan.config)]
+    config = plan.config
+    return [*_numbers(config), *_precision(config), *_evaluation(config), *_resuming(config), *_optimizer(plan)]
+
+
+def _optimizer(plan: Plan) -> Iterator[Problem]:
+    """What transformers does not have, a plugin may, which is not installed."""
+    name = plan.config[TrainerConfig].optim
+    dist = plan.installed.index.catalog.components.get(f"optimizer:{name.replace('_', '-')}")
+    if dist and name not in SHARED and not plan.of_kind("optimizer"):
+        yield Problem("error", f"optim: {name!r} is provided by {dist}", f"pip install {dist}", "optim")
 
 
 def _numbers(config: Config) -> Iterator[Problem]:
