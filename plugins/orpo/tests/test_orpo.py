@@ -98,11 +98,13 @@ def test_a_certain_answer_has_finite_odds():
     assert log_odds(x).isfinite() and x.grad.isfinite()
 
 
-def test_keys_about_a_reference_are_refused():
-    with pytest.raises(ConfigError, match="pref_bco_weight has no meaning for stage: orpo"):
-        make_plan({"stage": "orpo", "pref_bco_weight": 0.5})
-    with pytest.raises(ConfigError, match="ld_alpha has no meaning for stage: orpo"):
-        make_plan({"stage": "orpo", "ld_alpha": 0.5})
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("pref_bco_weight", 0.5), ("ld_alpha", 0.5), ("ref_model", "x"), ("precompute_ref_log_probs", True)],
+)
+def test_keys_without_a_meaning_are_refused(key, value):
+    with pytest.raises(ConfigError, match=f"{key} has no meaning for stage: orpo"):
+        make_plan({"stage": "orpo", key: value})
 
 
 def says(role: str, content: str) -> list[dict[str, str]]:

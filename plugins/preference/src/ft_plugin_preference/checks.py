@@ -34,7 +34,7 @@ def check_without_reference(plan: Plan, *, ignored: tuple[str, ...]) -> list[Pro
     """For a stage that has no reference, and that reads none of the ``ignored`` keys."""
     stage = ", ".join(c.name for c in plan.of_kind("stage"))
     problems = check_preference(plan)
-    for key in ("pref_bco_weight", *ignored):
+    for key in ("pref_bco_weight", "precompute_ref_log_probs", "ref_model", "ref_model_adapters", *ignored):
         if plan.config.was_set(key) and plan.config.value(key):
             problems.append(Problem("error", f"{key} has no meaning for stage: {stage}", "unset it", key))
     return problems
