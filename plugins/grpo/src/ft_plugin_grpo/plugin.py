@@ -13,8 +13,8 @@ from .parts import parts_of
 
 LOSSES = {
     "grpo": "Clipped ratios of tokens, averaged over completions (arXiv:2402.03300)",
-    "dr_grpo": "The same, divided by constants (arXiv:2503.20783)",
-    "dapo": "The same, averaged over all tokens (arXiv:2503.14476)",
+    "dr_grpo": "Clipped ratios of tokens, divided by constants (arXiv:2503.20783)",
+    "dapo": "Clipped ratios of tokens, averaged over all of them (arXiv:2503.14476)",
     "bnpo": "TRL's name for an average over the tokens of a batch: the same as dapo here",
     "gspo": "Clipped ratios of completions (arXiv:2507.18071)",
     "cispo": "Clipped ratios as weights (arXiv:2506.13585)",
