@@ -12,6 +12,7 @@ DEEPEST = 64
 
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,999})(\.\d{1,999})?([eE][+-]?\d{1,9})?")
 _WORDS = {"true": True, "True": True, "false": False, "False": False, "null": None, "None": None}
+_QUOTED = {quote: re.compile(rf"{quote}([^{quote}\\]*+(?:\\.[^{quote}\\]*+)*+){quote}", re.DOTALL) for quote in "'\""}
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "v": "\v", "a": "\a", "0": "\0", "\n": ""}
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4}|[^xuU]|.)", re.DOTALL)
 
@@ -74,13 +75,10 @@ class Scanner:
 
     def quoted(self) -> str:
         """A string between quotation marks of either kind, with the escapes of Python and JSON."""
-        quote = self.peek()
-        end = self.at + 1
-        while end < len(self.text) and self.text[end] != quote:
-            end += 2 if self.text[end] == "\\" else 1
-        if end >= len(self.text):
+        match = _QUOTED[self.peek()].match(self.text, self.at)
+        if match is None:
             raise Incomplete
-        inside, self.at = self.text[self.at + 1 : end], end + 1
+        inside, self.at = match[1], match.end()
         if "\\" not in inside:
             return inside
         said = _ESCAPE.sub(_unescaped, inside)
