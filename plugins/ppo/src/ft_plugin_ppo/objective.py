@@ -148,7 +148,9 @@ class Ppo(Objective):
         return_BT = advantage_BT + value_BT
         advantage_BT = whitened(advantage_BT, mask_BT, over_processes(moments(advantage_BT, mask_BT)))
         errors, spread = (over_processes(moments(x_BT, mask_BT)) for x_BT in (return_BT - value_BT, return_BT))
-        explained = 1 - (mean_and_variance(errors)[2] / mean_and_variance(spread)[2].clamp(min=1e-12)).item()
+        # NaN where all returns are equal: there is nothing to explain.
+        explained = 1 - (mean_and_variance(errors)[2] / mean_and_variance(spread)[2]).item()
+        explained = explained if math.isfinite(explained) else math.nan
         for i, answer in enumerate(answers):
             del answer.tokens["reference"]
             answer.tokens["advantage"] = advantage_BT[i, : len(answer)].clone()
