@@ -120,16 +120,33 @@ def test_models_with_attention_to_all_before_share_prompts(name):
 
 
 OTHERS = {
-    "mamba": (lambda: MambaForCausalLM(MambaConfig(**SMALL, state_size=4)), "not all of its layers see all"),
-    "sliding window": (
+    "mamba": (lambda: MambaForCausalLM(MambaConfig(**SMALL, state_size=4)), "not all of its layers are attention"),
+    "a short window": (
         lambda: MistralForCausalLM(MistralConfig(**SMALL, num_key_value_heads=2, sliding_window=4)),
-        "not all of its layers see all",
-    ),
-    "some layers with a window": (
-        lambda: Gemma3ForCausalLM(Gemma3TextConfig(**SMALL, num_key_value_heads=2, head_dim=8, sliding_window=4)),
-        "not all of its layers see all",
+        "its window of 4 positions is too short",
     ),
 }
+WINDOWED = {
+    "mistral": lambda: MistralForCausalLM(MistralConfig(**SMALL, num_key_value_heads=2, sliding_window=27)),
+    "gemma3": lambda: Gemma3ForCausalLM(
+        Gemma3TextConfig(**SMALL, num_key_value_heads=2, head_dim=8, sliding_window=27, query_pre_attn_scalar=8)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WINDOWED)
+def test_a_window_matters_only_to_conversations_that_are_longer(name):
+    torch.manual_seed(0)
+    model = WINDOWED[name]().double().eval()
+    scorer = PairScorer(share=True)
+    assert scorer.shares(model, BATCH)  # its longest conversation has just 27 positions
+    assert not scorer.shares(model, batch_of((20, 4, 8)))
+    for batch in (BATCH, batch_of((40, 9, 12))):
+        with torch.no_grad():
+            made, _ = scorer(model, batch)
+            apart, _ = PairScorer(share=False)(model, batch)
+        torch.testing.assert_close(made.chosen_B, apart.chosen_B, rtol=0, atol=1e-5)
+        torch.testing.assert_close(made.rejected_B, apart.rejected_B, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", OTHERS)

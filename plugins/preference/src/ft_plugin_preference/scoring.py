@@ -5,6 +5,7 @@ Shape suffixes: B pairs, T positions of a row, N target tokens of all rows, in r
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -18,8 +19,10 @@ from ft_plugin_trainer.targets import IGNORE, TargetLogprobs, unwrapped
 from ftk.problems import RunError
 
 from .losses import Pairs
-from .pairs import CHOSEN, REJECTED, PairCollator, in_one_row, in_two_rows
+from .pairs import CHOSEN, PROMPT, REJECTED, PairCollator, in_one_row, in_two_rows
 
+ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
+"""Kinds of layers that carry nothing from position to position but through attention."""
 PROBE = ((9, 4, 6), (5, 8, 3))
 """Tokens of the prompt, the chosen and the rejected answer of pairs that show whether a model can share prompts."""
 
@@ -83,7 +86,9 @@ class PairScorer:
         if self.share is True and self._fault[inner]:
             message = f"pref_shared_prompt: this model cannot share prompts: {self._fault[inner]}"
             raise RunError(message, "set pref_shared_prompt: auto")
-        return not self._fault[inner] and (self.share is True or is_less_work(model, batch))
+        if self._fault[inner] or longest(batch) > window_of(inner.config.get_text_config()):
+            return False
+        return self.share is True or is_less_work(model, batch)
 
     def _find_fault(self, model: nn.Module) -> str:
         """Why the model cannot compute both answers in one row; empty when it can. What cannot be read is measured."""
@@ -91,9 +96,10 @@ class PairScorer:
         attention = getattr(config, "_attn_implementation", None)
         if attention not in ("sdpa", "eager"):
             return f"its attention {attention!r} takes no mask"
-        others = {kind for kind in getattr(config, "layer_types", None) or () if kind != "full_attention"}
-        if others or getattr(config, "sliding_window", None) or getattr(config, "attention_chunk_size", None):
-            return f"not all of its layers see all that is before ({', '.join(sorted(others)) or 'a sliding window'})"
+        if others := {*(getattr(config, "layer_types", None) or ())} - ATTENTION:
+            return f"not all of its layers are attention ({', '.join(sorted(others))})"
+        if window_of(config) < sum(PROBE[0]):
+            return f"its window of {window_of(config)} positions is too short"
         batch = _probe_batch(model)
         with torch.no_grad(), torch.random.fork_rng(), evaluating(model):
             two_N, _ = self.token_logprobs(model, batch, one_row=False)
@@ -124,6 +130,18 @@ def inputs_of(
     return {**inputs, "use_cache": False}, batch["labels"]
 
 
+def window_of(config: Any) -> float:
+    """How far back every layer of the model looks. The mask of a shared row says who sees whom for all layers alike."""
+    sizes = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))
+    return min((size for size in sizes if size), default=math.inf)
+
+
+def longest(batch: Mapping[str, torch.Tensor]) -> int:
+    """Positions of the longest conversation, prompt and answer."""
+    sides = ((PROMPT, CHOSEN), (PROMPT, REJECTED))
+    return max(int(sum((batch["segments"] == part).sum(1) for part in side).max()) for side in sides)
+
+
 def is_less_work(model: nn.Module, batch: Mapping[str, torch.Tensor]) -> bool:
     """Whether one row per pair is less work than two.
 
@@ -134,10 +152,8 @@ def is_less_work(model: nn.Module, batch: Mapping[str, torch.Tensor]) -> bool:
     def work(rows: int, positions: int) -> int:
         return rows * positions * (width + positions)
 
-    real_B2 = torch.stack([(batch["segments"] != part).sum(1) for part in (REJECTED, CHOSEN)], 1)
-    padding_B1 = (batch["labels"].shape[1] - (batch["segments"] < 3).sum(1))[:, None]
-    alone = int((real_B2 - padding_B1).max())
-    return work(*batch["labels"].shape) < work(2 * len(real_B2), alone)
+    rows = batch["labels"].shape[0]
+    return work(*batch["labels"].shape) < work(2 * rows, longest(batch))
 
 
 def _as_attention_takes_it(mask_B1TT: torch.Tensor, model: nn.Module) -> torch.Tensor:
