@@ -20,8 +20,6 @@ HINTS = {
     "full_sft_ds": {"ft-plugin-deepspeed"},
     "llamapro": {"ft-plugin-llamapro"},
     "long_context": {"ft-plugin-flash-attention", "ft-plugin-rope"},
-    "lora_ppo": {"ft-plugin-ppo", "ft-plugin-reward"},
-    "lora_reward": {"ft-plugin-rm"},
     "lora_sft_ds3": {"ft-plugin-deepspeed"},
     "lora_sft_ray": {"ft-plugin-ray"},
     "loraplus": {"ft-plugin-loraplus"},
@@ -49,6 +47,7 @@ DIFFERENT = {
     "template",  # auto: the tokenizer's own, which theirs takes when it is not set
     "use_reentrant_gc",  # the form that works with frozen embeddings
     "pref_loss",  # a list, as several can be added up
+    "reward_model_type",  # auto: told by the files that are there
 }
 """Keys whose default is not LLaMA-Factory's, each on purpose."""
 
