@@ -26,16 +26,15 @@ import time
 from pathlib import Path
 
 OURS = """
-import json, sys, time
-from pathlib import Path
+import json, os, sys, time
 from ftk_sdk.testing import make_run
 keys = json.loads(sys.argv[1])
 run = make_run(keys)
 tokenizer = run.load_tokenizer()
 encoder = run.encoder(tokenizer, run.load_template(tokenizer))
-print("BEGIN", flush=True); time.sleep(0.3); start = time.perf_counter()
+print("BEGIN", flush=True); time.sleep(0.3); start, cpu = time.perf_counter(), sum(os.times()[:4])
 data = run.load_dataset("train", encoder)
-print(f"END {time.perf_counter() - start} {len(data)} {sum(map(len, data[:200]['input_ids']))}", flush=True)
+print(f"END {time.perf_counter() - start} {len(data)} {sum(os.times()[:4]) - cpu}", flush=True)
 """
 THEIRS = """
 import json, os, sys, time
@@ -46,11 +45,11 @@ model, data, training, finetuning, _ = get_train_args(json.loads(sys.argv[1]))
 module = load_tokenizer(model)
 template = get_template_and_fix_tokenizer(module["tokenizer"], data)
 out, sys.stdout = sys.stdout, open(os.devnull, "w")
-print("BEGIN", file=out, flush=True); time.sleep(0.3); start = time.perf_counter()
+print("BEGIN", file=out, flush=True); time.sleep(0.3); start, cpu = time.perf_counter(), sum(os.times()[:4])
 rows = get_dataset(template, model, data, training, stage="sft", **module)["train_dataset"]
-print(f"END {time.perf_counter() - start} {len(rows)} {sum(map(len, rows[:200]['input_ids']))}", file=out, flush=True)
+print(f"END {time.perf_counter() - start} {len(rows)} {sum(os.times()[:4]) - cpu}", file=out, flush=True)
 """
-LINE = "{:34} {:>9} {:>9} {:>9} {:>11} {:>11}"
+LINE = "{:34} {:>8} {:>8} {:>8} {:>8} {:>11} {:>9} {:>12}"
 
 
 def main() -> None:
@@ -64,15 +63,13 @@ def main() -> None:
     parser.add_argument("--template", default="smollm")
     wanted = parser.parse_args()
     rows = json.loads(wanted.file.read_text(encoding="utf-8"))
-    print(LINE.format("data, encoded by", "rows", "seconds", "rows/s", "peak MB", "at start MB"))
+    print(LINE.format("data, encoded by", "rows", "seconds", "rows/s", "CPU s", "rows/CPU s", "peak MB", "at start MB"))
     with tempfile.TemporaryDirectory() as folder:
         for kind, data in (("repeated", repeated(rows, wanted.rows)), ("distinct", distinct(rows, wanted.rows))):
             path = Path(folder) / f"{kind}.json"
             path.write_text(json.dumps(data, ensure_ascii=False, indent=1), encoding="utf-8")
-            info = {kind: {"file_name": path.name} for kind in ("repeated", "distinct")}
-            for name in info:
-                info[name]["file_name"] = f"{name}.json"
-            (Path(folder) / "dataset_info.json").write_text(json.dumps(info))
+            info = {name: {"file_name": f"{name}.json"} for name in ("repeated", "distinct")}
+            (Path(folder) / "dataset_info.json").write_text(json.dumps(info), encoding="utf-8")
             measure(kind, Path(folder), wanted)
 
 
@@ -107,7 +104,7 @@ def measure(kind: str, folder: Path, wanted: argparse.Namespace) -> None:
     ours = common if wanted.workers is None else {**common, "preprocessing_num_workers": wanted.workers}
     results: dict[str, list[tuple[float, ...]]] = {}
     for _ in range(wanted.rounds):
-        fresh = {**ours, "overwrite_cache": True, "output_dir": str(folder / "out")}
+        fresh = {**ours, "overwrite_cache": True}
         results.setdefault(f"{kind}, ftk", []).append(run(sys.executable, OURS, fresh, folder))
         results.setdefault(f"{kind}, ftk again", []).append(run(sys.executable, OURS, ours, folder))
         for workers in (1, 2) if wanted.rival else ():
@@ -115,16 +112,13 @@ def measure(kind: str, folder: Path, wanted: argparse.Namespace) -> None:
             name = f"{kind}, LLaMA-Factory, {workers} workers"
             results.setdefault(name, []).append(run(wanted.rival, THEIRS, keys, folder))
     for name, found in results.items():
-        seconds, count, peak, before = (statistics.median(column) for column in zip(*found, strict=True))
-        print(
-            LINE.format(
-                name, f"{count:.0f}", f"{seconds:.1f}", f"{count / seconds:.0f}", f"{peak:.0f}", f"{before:.0f}"
-            )
-        )
+        seconds, count, cpu, peak, before = (statistics.median(column) for column in zip(*found, strict=True))
+        figures = (f"{count:.0f}", f"{seconds:.1f}", f"{count / seconds:.0f}", f"{cpu:.1f}", f"{count / cpu:.0f}")
+        print(LINE.format(name, *figures, f"{peak:.0f}", f"{before:.0f}"), flush=True)
 
 
 def run(python: str, program: str, keys: dict, folder: Path) -> tuple[float, ...]:
-    """Seconds, rows, and megabytes at the peak and before."""
+    """Seconds, rows, CPU seconds, and megabytes at the peak and before."""
     environment = {
         **os.environ,
         "HF_HUB_OFFLINE": "1",
@@ -154,7 +148,7 @@ def run(python: str, program: str, keys: dict, folder: Path) -> tuple[float, ...
     if process.wait() or not figures:
         reader.join()
         sys.exit(f"{python} failed:\n{errors[-1][-3000:]}")
-    return figures[0], figures[1], sampled[0], before
+    return (*figures, sampled[0], before)
 
 
 def sample(pid: int, peak: list[float]) -> None:

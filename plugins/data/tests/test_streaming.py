@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from ft_plugin_data.config import DataConfig
 from ft_plugin_data.encode import RowEncoder
 from ft_plugin_data.opening import Opened
-from ft_plugin_data.streaming import Apart, Mixed, Shuffled, Source, Windows
+from ft_plugin_data.steps import Apart, Mixed, Shuffled, Windows
+from ft_plugin_data.streaming import Source
 from ft_plugin_format_alpaca.alpaca import COLUMNS, read_alpaca
 from ftk.contracts import DatasetSpec
 

@@ -1,5 +1,6 @@
 """The hub: what is asked of its package, and what is said where the package or the data is not there."""
 
+import json
 import sys
 
 import datasets
@@ -8,7 +9,7 @@ import pytest
 from ft_plugin_source_modelscope import plugin
 from ftk.contracts import DatasetSpec
 from ftk.problems import ConfigError, RunError
-from ftk_sdk.contracts import PluginContract
+from ftk_sdk.contracts import PluginContract, SourceContract
 from ftk_sdk.testing import make_plan, make_run
 
 KEYS = {"stage": "pt", "finetuning_type": "full", "model_name_or_path": "x", "dataset": "modelscope:org/name"}
@@ -35,6 +36,15 @@ def package(tmp_path, monkeypatch):
             del sys.modules[name]
 
 
+@pytest.mark.usefixtures("package")
+class TestRows(SourceContract):
+    component = "source:modelscope"
+
+    def write(self, folder, rows):
+        (folder / "rows.json").write_text(json.dumps(list(rows)))
+        return str(folder / "rows.json")
+
+
 def opened(folder, spec=None, **keys):
     run = make_run({"output_dir": str(folder / "out"), **keys}, components=["source:modelscope", "loader:hf"])
     given = {"name": "x", "source": "modelscope", "location": "org/name", "formatting": "alpaca", **(spec or {})}
@@ -42,7 +52,7 @@ def opened(folder, spec=None, **keys):
 
 
 PACKAGE = """
-import datasets
+import datasets, json
 ASKED = []
 class MsDataset:
     @staticmethod
@@ -50,9 +60,11 @@ class MsDataset:
         ASKED.append((name, options))
         if name == "org/missing":
             raise OSError("404: no such dataset\\nlong trace")
-        return MsDataset()
+        found = MsDataset()
+        found.rows = json.load(open(name)) if name.startswith("/") else [{"instruction": "a", "output": "b"}]
+        return found
     def to_hf_dataset(self):
-        return datasets.Dataset.from_list([{"instruction": "a", "output": "b"}])
+        return datasets.Dataset.from_list(self.rows)
 """
 
 

@@ -1,5 +1,6 @@
 """The hub: what is asked of its package, and what is said where the package or the data is not there."""
 
+import json
 import sys
 
 import datasets
@@ -8,7 +9,7 @@ import pytest
 from ft_plugin_source_openmind import plugin
 from ftk.contracts import DatasetSpec
 from ftk.problems import ConfigError, RunError
-from ftk_sdk.contracts import PluginContract
+from ftk_sdk.contracts import PluginContract, SourceContract
 from ftk_sdk.testing import make_plan, make_run
 
 KEYS = {"stage": "pt", "finetuning_type": "full", "model_name_or_path": "x", "dataset": "openmind:org/name"}
@@ -33,6 +34,15 @@ def package(tmp_path, monkeypatch):
             del sys.modules[name]
 
 
+@pytest.mark.usefixtures("package")
+class TestRows(SourceContract):
+    component = "source:openmind"
+
+    def write(self, folder, rows):
+        (folder / "rows.json").write_text(json.dumps(list(rows)))
+        return str(folder / "rows.json")
+
+
 def opened(folder, spec=None, **keys):
     run = make_run({"output_dir": str(folder / "out"), **keys}, components=["source:openmind", "loader:hf"])
     given = {"name": "x", "source": "openmind", "location": "org/name", "formatting": "alpaca", **(spec or {})}
@@ -40,7 +50,7 @@ def opened(folder, spec=None, **keys):
 
 
 PACKAGE = """
-import datasets
+import datasets, json
 ASKED = []
 class OmDataset:
     @staticmethod
@@ -48,7 +58,8 @@ class OmDataset:
         ASKED.append((path, options))
         if path == "org/missing":
             raise OSError("404: no such dataset\\nlong trace")
-        return datasets.Dataset.from_list([{"instruction": "a", "output": "b"}])
+        rows = json.load(open(path)) if path.startswith("/") else [{"instruction": "a", "output": "b"}]
+        return datasets.Dataset.from_list(rows)
 """
 
 

@@ -25,7 +25,8 @@ from .encoded import encoded
 from .ledger import Ledger, table
 from .mixing import mix, split_off
 from .opening import Opened, open_all
-from .streaming import Apart, Shuffled, Stream, held_back, mixed, sources_of
+from .steps import Apart, Shuffled
+from .streaming import Stream, held_back, mixed, sources_of
 
 batches_of = Batches
 

@@ -7,8 +7,8 @@ what it holds in its hands. A run that goes on from that state sees the very row
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,26 +20,13 @@ from .config import DataConfig
 from .encode import Batches, RowEncoder
 from .ledger import Ledger
 from .opening import Opened
+from .steps import Mixed, Row, Several, State, Step, Windows
 
 WARNINGS = 5
 """Batches of a stream whose dropped rows are reported; more would drown the log."""
 
-Row = dict[str, Any]
-State = dict[str, Any]
 
-
-class Step(Protocol):
-    def begin(self, epoch: int, state: State | None = None) -> None:
-        """Be at the beginning of a pass over the data, or in the middle of it."""
-
-    def next(self) -> Row | None:
-        """The next row; ``None`` at the end of the pass."""
-
-    def state(self) -> State:
-        """For ``begin``. Rows in it are shared, not copied."""
-
-
-class Source:
+class Source(Several):
     """The encoded rows of one dataset, in order. Its ledger is that of the first pass."""
 
     def __init__(self, part: Opened, encode: RowEncoder, cfg: DataConfig, seed: int) -> None:
@@ -49,28 +36,14 @@ class Source:
 
     def begin(self, epoch: int, state: State | None = None) -> None:
         self.epoch = epoch
-        self._before: State = state["before"] if state else {"seen": 0, "place": None, "ledger": None}
-        if kept := self._before["ledger"]:
-            self.ledger = Ledger.from_dict(kept)
+        before = self._before = state["before"] if state else {"seen": 0, "place": None, "ledger": None}
+        if before["ledger"]:
+            self.ledger = Ledger.from_dict(before["ledger"])
         elif epoch == 0:
             self.ledger = Ledger(self.encode.name)
-        self._seen = self._before["seen"]
-        self._batches = self._read(self._before["place"])
-        self._rows: list[Row] = []
-        self._taken = 0
-        if state and state["taken"]:
-            self._fill()
-            self._taken = state["taken"]
-
-    def next(self) -> Row | None:
-        while self._taken >= len(self._rows):
-            if not self._fill():
-                return None
-        self._taken += 1
-        return self._rows[self._taken - 1]
-
-    def state(self) -> State:
-        return {"before": self._before, "taken": self._taken}
+        self._seen = before["seen"]
+        self._batches = self._read(before["place"])
+        self._refill(state)
 
     def _fill(self) -> bool:
         """Encode the next batch."""
@@ -120,149 +93,6 @@ class Source:
             logging.getLogger("ftk").warning(message, account.name, reason.rows, reason.text, places)
 
 
-class Mixed:
-    """Rows of several steps, end to end or in turns, as ``mix_strategy`` and ``interleave_probs`` say."""
-
-    def __init__(self, parts: Sequence[Step], strategy: str, odds: Sequence[float] | None, seed: int) -> None:
-        self.parts, self.strategy, self.odds, self.seed = parts, strategy, odds, seed
-
-    def begin(self, epoch: int, state: State | None = None) -> None:
-        count = len(self.parts)
-        start = {"turn": 0, "ended": [False] * count, "passes": [0] * count, "random": None, "parts": [None] * count}
-        state = start | (state or {})
-        self.epoch, self.turn = epoch, state["turn"]
-        self.ended, self.passes = list(state["ended"]), list(state["passes"])
-        self.random = generator((self.seed, epoch, 1), state["random"])
-        for part, passes, kept in zip(self.parts, self.passes, state["parts"], strict=True):
-            part.begin(epoch + passes, kept)
-
-    def state(self) -> State:
-        return {
-            "turn": self.turn,
-            "ended": list(self.ended),
-            "passes": list(self.passes),
-            "random": self.random.bit_generator.state,
-            "parts": [part.state() for part in self.parts],
-        }
-
-    def next(self) -> Row | None:
-        while not self._is_over():
-            here = self._drawn()
-            row = self.parts[here].next()
-            if row is None:
-                self.ended[here] = True
-                if self.strategy != "interleave_over" or self._is_over():
-                    continue
-                self.passes[here] += 1  # some rows come again until every dataset has ended
-                self.parts[here].begin(self.epoch + self.passes[here])
-                row = self.parts[here].next()
-                if row is None:
-                    return None
-            self.turn = (here + 1) % len(self.parts) if self.strategy != "concat" else here
-            return row
-        return None
-
-    def _is_over(self) -> bool:
-        return any(self.ended) if self.strategy == "interleave_under" else all(self.ended)
-
-    def _drawn(self) -> int:
-        """Whose turn it is, of those that have not ended, or in ``interleave_over`` of all."""
-        able = [i for i, ended in enumerate(self.ended) if not ended or self.strategy == "interleave_over"]
-        if self.strategy == "concat":
-            return able[0]
-        if self.odds is None:
-            return next((i for i in able if i >= self.turn), able[0])
-        odds = np.array([self.odds[i] for i in able])
-        if not odds.sum():
-            return able[0]
-        return int(self.random.choice(able, p=odds / odds.sum()))
-
-
-class Apart:
-    """Leaves out, or gives only, the rows at some places of the pass."""
-
-    def __init__(self, inner: Step, places: set[int], *, only: bool) -> None:
-        self.inner, self.places, self.only = inner, places, only
-        self.last = max(places, default=-1)
-
-    def begin(self, epoch: int, state: State | None = None) -> None:
-        self.at = state["at"] if state else 0
-        self.inner.begin(epoch, state and state["inner"])
-
-    def state(self) -> State:
-        return {"at": self.at, "inner": self.inner.state()}
-
-    def next(self) -> Row | None:
-        while not (self.only and self.at > self.last) and (row := self.inner.next()) is not None:
-            self.at += 1
-            if (self.at - 1 in self.places) == self.only:
-                return row
-        return None
-
-
-class Shuffled:
-    """Rows drawn at random from a buffer, which is kept full."""
-
-    def __init__(self, inner: Step, size: int, seed: int) -> None:
-        self.inner, self.size, self.seed = inner, size, seed
-
-    def begin(self, epoch: int, state: State | None = None) -> None:
-        self.buffer = list(state["buffer"]) if state else []
-        self.ended = state["ended"] if state else False
-        self.random = generator((self.seed, epoch, 2), state and state["random"])
-        self.inner.begin(epoch, state and state["inner"])
-
-    def state(self) -> State:
-        random = self.random.bit_generator.state
-        return {"buffer": list(self.buffer), "ended": self.ended, "random": random, "inner": self.inner.state()}
-
-    def next(self) -> Row | None:
-        buffer = self.buffer
-        while not self.ended and len(buffer) < self.size:
-            row = self.inner.next()
-            if row is None:
-                self.ended = True
-            else:
-                buffer.append(row)
-        if not buffer:
-            return None
-        drawn = int(self.random.integers(len(buffer)))
-        buffer[drawn], buffer[-1] = buffer[-1], buffer[drawn]
-        return buffer.pop()
-
-
-class Windows:
-    """Rows made of the rows of a window by a function."""
-
-    def __init__(self, inner: Step, function: Callable[[Sequence[Row]], list[Row]], size: int) -> None:
-        self.inner, self.function, self.size = inner, function, size
-
-    def begin(self, epoch: int, state: State | None = None) -> None:
-        self.inner.begin(epoch, state and state["before"])
-        self._before = state["before"] if state else None
-        self._rows: list[Row] = []
-        self._taken = 0
-        if state and state["taken"]:
-            self._fill()
-            self._taken = state["taken"]
-
-    def state(self) -> State:
-        return {"before": self._before, "taken": self._taken}
-
-    def next(self) -> Row | None:
-        while self._taken >= len(self._rows):
-            if not self._fill():
-                return None
-        self._taken += 1
-        return self._rows[self._taken - 1]
-
-    def _fill(self) -> bool:
-        self._before = self.inner.state()
-        window = [row for _, row in zip(range(self.size), iter(self.inner.next, None), strict=False)]
-        self._rows, self._taken = self.function(window) if window else [], 0
-        return bool(window)
-
-
 class Stream:
     """A chain of steps as the trainer sees it. Iterating makes one pass.
 
@@ -282,13 +112,6 @@ class Stream:
 
     def account(self) -> None:
         self._account([source.ledger for source in self.sources])
-
-
-def generator(seed: Sequence[int], state: Mapping[str, Any] | None) -> np.random.Generator:
-    random = np.random.Generator(np.random.PCG64(list(seed)))
-    if state is not None:
-        random.bit_generator.state = state
-    return random
 
 
 def sources_of(opened: Sequence[Opened], encoder: Encoder, cfg: DataConfig, seed: int) -> list[Source]:
