@@ -188,6 +188,12 @@ def test_raw_text_is_a_question_and_a_tools_result_may_come_last():
     assert json.loads(other[0].columns["example"])["messages"] == talk
 
 
+def test_tools_are_part_of_the_prompt():
+    tool = {"type": "function", "function": {"name": "add_up", "description": "adds", "parameters": {}}}
+    ((made,),) = encoder(512, "qwen").encode([Example(messages=TALK, tools=[tool])])
+    assert "add_up" in tiny_tokenizer().decode(made.columns["prompt_input_ids"])
+
+
 @pytest.mark.parametrize(
     ("example", "why"),
     [
