@@ -123,7 +123,7 @@ def test_a_folder_without_a_tokenizer_or_a_template_is_an_error(ftk, tmp_path):
     assert "has no chat template" in text
 
 
-@pytest.mark.parametrize("words", [["--help"], ["list"], ["check", "--help"], ["show", "llama3"]])
+@pytest.mark.parametrize("words", [["list"], ["check", "--help"]])
 def test_lists_and_help_import_nothing_heavy(words):
     code = "import sys\nfrom ftk.cli.main import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\n"
     code += "print(sorted({'torch', 'transformers', 'pydantic'} & set(sys.modules)), file=sys.stderr)"

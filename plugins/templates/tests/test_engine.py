@@ -1,6 +1,7 @@
 """Text, token ids and loss weights."""
 
 import pickle
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -189,6 +190,8 @@ def test_a_tokenizer_in_python_is_refused():
         ChatTemplate(read("ft_plugin_templates", "chatml"), Slow())
 
 
+once = cache(bound)
+"""For fuzzing: making a template takes longer than rendering with it."""
 TEXT = st.text(max_size=30) | st.lists(
     st.sampled_from(["<|im_end|>", "<|im_start|>", "<|endofturn|>", "<think>", "</think>", "\U000f0000", "\U000f0001"])
     | st.text(max_size=4),
@@ -196,11 +199,11 @@ TEXT = st.text(max_size=30) | st.lists(
 ).map("".join)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(question=TEXT, said=TEXT)
 @pytest.mark.parametrize("name", ["chatml", "qwen3", "default", "empty", "llama3"])
 def test_whatever_is_said_tokens_spell_the_text_and_no_control_token_is_forged(name, question, said):
-    template = bound(name)
+    template = once(name)
     messages = [user(question), answer(said)]
     (row,) = template.encode([(messages, ())])
     assert isinstance(row, Tokens)

@@ -94,7 +94,7 @@ def runs(tokenizer, row):
     return tokenizer.decode(row.input_ids), trained
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     messages=ORDERLY | ANYHOW, tools=st.lists(TOOLS, max_size=1), train_on=st.sampled_from(["assistant", "last", "all"])
 )
@@ -114,7 +114,7 @@ def test_a_row_is_refused_or_its_tokens_are_the_rendering(name, messages, tools,
         assert trained.rstrip().endswith(template.stop)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(turns=st.lists(st.tuples(words("user"), st.text("abc", min_size=1, max_size=9)), min_size=1, max_size=4))
 @pytest.mark.parametrize("name", NAMES)
 def test_every_answer_carries_loss_to_its_end_and_the_last_alone_when_asked(name, turns):
@@ -135,7 +135,7 @@ def test_every_answer_carries_loss_to_its_end_and_the_last_alone_when_asked(name
         trained = trained[at + len(answer) :]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     messages=ORDERLY,
     thinks=st.sampled_from([None, True, False]),
@@ -174,7 +174,7 @@ ROLES = st.sampled_from(["system", "user", "assistant", "tool"])
 MESSAGES = st.lists(st.dictionaries(st.sampled_from(KEYS), BROKEN | ROLES, max_size=4), max_size=3)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(messages=MESSAGES, tools=st.lists(BROKEN, max_size=2))
 def test_broken_rows_are_refused_with_a_reason(messages, tools):
     (row,) = bound("qwen3")[0].encode([(messages, tools)])

@@ -71,9 +71,7 @@ def test_an_alias_is_a_file_too():
 def test_a_file_may_change_facts_of_another_but_is_not_what_the_other_was_compared_with(tmp_path, monkeypatch):
     good = "chat_template = '''x'''\nstop = ['<e>']\nmedia = {image = 'i'}\n"
     good += "originals = [{ sha256 = 'ab', from = 'there', alike = 3 }]\n"
-    package = pack(
-        tmp_path, monkeypatch, good=good, more="like = 'good'\nmedia = {}", again="like = 'some_pack:more'"
-    )
+    package = pack(tmp_path, monkeypatch, good=good, more="like = 'good'\nmedia = {}", again="like = 'some_pack:more'")
     more, again = read(package, "more"), read(package, "again")
     assert (more.chat_template, more.stop, more.media, more.originals) == ("x", ("<e>",), {}, ())
     assert (again.is_alias, again.like, again.media) == (True, "some_pack:more", {})

@@ -1,8 +1,4 @@
-"""What holds for every template of a pack. No tokenizer of a vendor is needed.
-
-class TestPack(PackContract):
-    plugin = plugin
-"""
+"""What holds for every template of a pack, tried without a vendor's tokenizer: subclass ``PackContract`` in a test."""
 
 from __future__ import annotations
 
@@ -56,18 +52,12 @@ class Tried:
     texts: Mapping[str, str]
     """Renderings, with ``refused: reason`` for those that it refuses."""
     rows: Mapping[str, Tokens | RowError]
+    pieces: Mapping[str, list[tuple[str, bool]]]
+    """The text of each conversation that is not refused, cut where loss begins or ends."""
 
     def trained(self, title: str) -> list[str]:
         """The stretches of a conversation that carry loss."""
-        return [text for text, carries in self.pieces(title) if carries]
-
-    def pieces(self, title: str) -> list[tuple[str, bool]]:
-        """The text of a conversation, cut where loss begins or ends."""
-        row = self.rows[title]
-        if isinstance(row, RowError):
-            return []
-        runs = groupby(zip(row.input_ids, row.weights, strict=True), key=lambda pair: pair[1] > 0)
-        return [(self.tokenizer.decode([token for token, _ in run]), carries) for carries, run in runs]
+        return [text for text, carries in self.pieces[title] if carries]
 
 
 @cache
@@ -82,8 +72,22 @@ def try_out(package: str, name: str) -> Tried:
             texts[title] = template.render(messages, tools=tools)
         except RowError as e:
             texts[title] = f"refused: {e}"
-    rows = template.encode(list(BATTERY.values()))
-    return Tried(facts, tokenizer, template, texts, dict(zip(BATTERY, rows, strict=True)))
+    rows = dict(zip(BATTERY, template.encode(list(BATTERY.values())), strict=True))
+    pieces = {title: _pieces(tokenizer, row) for title, row in rows.items()}
+    return Tried(facts, tokenizer, template, texts, rows, pieces)
+
+
+def _pieces(tokenizer: PreTrainedTokenizerFast, row: Tokens | RowError) -> list[tuple[str, bool]]:
+    if isinstance(row, RowError):
+        return []
+    runs = groupby(zip(row.input_ids, row.weights, strict=True), key=lambda pair: pair[1] > 0)
+    return [(tokenizer.decode([token for token, _ in run]), carries) for carries, run in runs]
+
+
+@cache
+def own_templates(package: str) -> list[Facts]:
+    """Those of a pack that are not another's name."""
+    return [facts for facts in (read(package, name) for name in names(package)) if not facts.is_alias]
 
 
 def golden(package: str, name: str) -> str:
@@ -91,7 +95,7 @@ def golden(package: str, name: str) -> str:
     tried, out = try_out(package, name), []
     for number, title in enumerate(BATTERY):
         row = tried.rows[title]
-        pieces = tried.pieces(title) or [(tried.texts[title], False)]
+        pieces = tried.pieces[title] or [(tried.texts[title], False)]
         text = "".join(OPEN + piece + CLOSE if carries else piece for piece, carries in pieces)
         if isinstance(row, RowError) and BATTERY[title][0][-1]["role"] == "assistant":
             text = f"refused: {row}"
@@ -112,13 +116,14 @@ class PackContract:
 
     def pytest_generate_tests(self, metafunc: Any) -> None:
         """One test for each template that is no alias, and for each original that this machine has."""
-        package, wanted = self.plugin.__package__ or "", metafunc.fixturenames
-        own = [facts for facts in (read(package, name) for name in names(package)) if not facts.is_alias]
+        own, wanted = own_templates(self.plugin.__package__ or ""), metafunc.fixturenames
         if "original" in wanted:
             pairs = [(facts.name, o) for facts in own for o in facts.originals if o.sha256 in find_originals()]
             metafunc.parametrize(("name", "original"), pairs, ids=[f"{name}-{o.sha256[:8]}" for name, o in pairs])
         elif "name" in wanted:
-            metafunc.parametrize("name", [facts.name for facts in own])
+            # What is like another template in its Jinja text obeys the laws that the other obeys.
+            is_law = not metafunc.function.__name__.startswith(("test_it_renders", "test_its_facts"))
+            metafunc.parametrize("name", [facts.name for facts in own if not (is_law and facts.like)])
 
     def tried(self, name: str) -> Tried:
         return try_out(self.plugin.__package__ or "", name)
@@ -171,7 +176,7 @@ class PackContract:
     def test_what_carries_loss_and_what_does_not_are_its_text(self, name):
         tried = self.tried(name)
         for title in BATTERY:
-            if pieces := tried.pieces(title):
+            if pieces := tried.pieces[title]:
                 assert "".join(text for text, _ in pieces) == tried.texts[title], title
 
     def test_a_prompt_is_what_the_answer_follows_in_training(self, name):

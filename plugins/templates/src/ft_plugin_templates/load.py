@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from ftk.contracts import Template
@@ -75,6 +76,7 @@ def own_template(tokenizer: Any) -> tuple[Facts, Facts | None] | None:
     return Facts(name="auto", chat_template=own, thought=thought), None
 
 
+@cache
 def known_original(chat_template: str) -> Facts | None:
     """The template of an installed pack that was compared with this text, or None; the one compared most widely."""
     digest = hashlib.sha256(chat_template.encode()).hexdigest()
