@@ -20,15 +20,12 @@ from ftk.settings import RunConfig
 
 from . import tokenized
 from .config import DataConfig
-from .encode import Batches
 from .encoded import encoded
 from .ledger import Ledger, table
 from .mixing import mix, split_off
 from .opening import Opened, open_all
 from .steps import Apart, Shuffled
 from .streaming import Stream, held_back, mixed, sources_of
-
-batches_of = Batches
 
 
 class MapDatasets:
