@@ -70,7 +70,9 @@ class PluginContract(DistributionContract):
             sections = [cls for p in self.installed().usable for cls in p.sections]
             selected = any(c.kind in meta(cls).selects.values() for cls in sections)
             required = any(f"{c.kind}:*" in d.requires for p in self.installed().usable for d in p.components)
-            assert c.kind in KINDS or selected or required, f"{c.id}: no kind {c.kind!r}; the kinds are {', '.join(KINDS)}"
+            assert c.kind in KINDS or selected or required, (
+                f"{c.id}: no kind {c.kind!r}; the kinds are {', '.join(KINDS)}"
+            )
 
     def test_every_key_has_a_default_and_a_docstring(self):
         for cls, f in self.keys():
