@@ -3,9 +3,9 @@ import json
 import pytest
 
 from ft_plugin_predict import plugin
-from ft_plugin_predict.answers import last_answer
 from ft_plugin_predict.predict import in_order
 from ft_plugin_predict.scores import scores
+from ft_plugin_trainer.encoding import last_answer
 from ftk.execute import start
 from ftk.problems import ConfigError
 from ftk_sdk.contracts import PluginContract

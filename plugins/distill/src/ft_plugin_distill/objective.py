@@ -10,6 +10,7 @@ from torch import nn
 
 from ft_plugin_reference_model.reference import SeparateModel
 from ft_plugin_rollouts.rollouts import Rollouts, seed_of
+from ft_plugin_trainer.encoding import last_answer
 from ft_plugin_trainer.objective import NextToken
 from ft_plugin_trainer.predictions import Prediction, PredictionLoss, PredictionScores
 from ft_plugin_trainer.targets import IGNORE
@@ -92,7 +93,7 @@ class OwnAnswers:
     def put_into(self, batches: list[Batch], model: nn.Module, step: int) -> list[Batch]:
         rows = [rows_of(batch) for batch in batches]
         wanted: list[dict[str, Any]] = [r for part in rows for r in part if self.chosen(step, r[ROW])]
-        prompts = [prompt_of(row) for row in wanted]
+        prompts = [last_answer(row["input_ids"], row["labels"])[0] for row in wanted]
         completions = self.rollouts.generate(model, prompts, step=step)
         for row, prompt, (completion,) in zip(wanted, prompts, completions, strict=True):
             row["input_ids"] = [*prompt, *completion.ids]
@@ -100,12 +101,3 @@ class OwnAnswers:
             row["weights"], row["own"] = None, True
         device = next(model.parameters()).device
         return [{name: x.to(device) for name, x in self.collate(part).items()} for part in rows]
-
-
-def prompt_of(row: Mapping[str, Any]) -> list[int]:
-    """What stands before the last stretch of labels."""
-    labels = row["labels"]
-    end = max(i for i, label in enumerate(labels) if label != IGNORE) + 1
-    while end and labels[end - 1] != IGNORE:
-        end -= 1
-    return list(row["input_ids"][:end])

@@ -15,7 +15,7 @@ from ft_plugin_generate.engine import arguments_of, stops_of
 from ft_plugin_rollouts.generation import answering
 from ft_plugin_rollouts.rollouts import seed_of
 from ft_plugin_rollouts.sampling import ended
-from ft_plugin_trainer.targets import IGNORE, unwrapped
+from ft_plugin_trainer.targets import unwrapped
 from ftk.contracts import Template
 from ftk.problems import RunError
 
@@ -92,12 +92,3 @@ def left_padded(
 
 def device_of(model: Any) -> torch.device:
     return model.get_input_embeddings().weight.device
-
-
-def last_answer(ids: Sequence[int], labels: Sequence[int]) -> tuple[list[int], list[int]]:
-    """What stands before the last stretch of tokens that carry loss, and that stretch."""
-    end = max(i for i, label in enumerate(labels) if label != IGNORE) + 1
-    start = end
-    while start and labels[start - 1] != IGNORE:
-        start -= 1
-    return list(ids[:start]), list(ids[start:end])

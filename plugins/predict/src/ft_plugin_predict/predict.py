@@ -12,6 +12,7 @@ import torch
 from accelerate.utils import gather_object
 from torch import nn
 
+from ft_plugin_trainer.encoding import last_answer
 from ft_plugin_trainer.files import replace_text
 from ft_plugin_trainer.objective import NextToken
 from ft_plugin_trainer.trainer import FtkTrainer
@@ -20,7 +21,7 @@ from ftk.markers import hookimpl
 from ftk.problems import RunError
 from ftk.settings import RunConfig
 
-from .answers import Answers, last_answer
+from .answers import Answers
 from .config import PredictConfig
 from .scores import scores
 

@@ -47,6 +47,15 @@ class NextTokenCollator:
         return batch
 
 
+def last_answer(ids: Sequence[int], labels: Sequence[int]) -> tuple[list[int], list[int]]:
+    """What stands before the last stretch of tokens that carry loss, and that stretch."""
+    end = max(i for i, label in enumerate(labels) if label != IGNORE) + 1
+    start = end
+    while start and labels[start - 1] != IGNORE:
+        start -= 1
+    return list(ids[:start]), list(ids[start:end])
+
+
 def identity(tokenizer: PreTrainedTokenizerBase, *settings: object) -> str:
     """A hash of a tokenizer and of settings: the fingerprint of an encoder."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
