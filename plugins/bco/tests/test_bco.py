@@ -38,7 +38,7 @@ class TestStage(StageContract):
     loss_on = {"answer_labels": ["lazy dog<|im_end|>"]}
 
 
-@checked(stage="bco", loss="bco", against="float64 reference of eq. 9 of arXiv:2404.04656, value and gradient")
+@checked(stage="bco", loss="bco", against="float64 reference of arXiv:2404.04656, value and gradient")
 def test_the_loss_is_the_papers():
     rewards = torch.linspace(-3, 5, 9, dtype=torch.float64, requires_grad=True)
     good = torch.tensor([True, False, True] * 3)

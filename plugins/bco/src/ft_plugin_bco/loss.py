@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 
 def bco_loss(rewards_B: torch.Tensor, desirable_B: torch.Tensor, *, delta: torch.Tensor | float) -> torch.Tensor:
-    """Equation 9 of arXiv:2404.04656: ``-log sigmoid(r - delta)`` of good answers, ``-log sigmoid(delta - r)`` of bad.
+    """arXiv:2404.04656 with its reward shift: ``-log sigmoid(r - delta)`` of good answers, ``delta - r`` of bad ones.
 
     rewards_B  beta times the log-ratio of policy and reference, of B answers
     delta      the reward shift: halfway between the mean rewards of good and of bad answers

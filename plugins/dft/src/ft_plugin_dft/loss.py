@@ -13,7 +13,7 @@ class Dft:
 
 
 def dft_loss(logprobs_N: torch.Tensor, cross_entropy_N: torch.Tensor) -> torch.Tensor:
-    """Equation 9 of arXiv:2508.05629: ``-sg(p) log p``, where sg lets no gradient through.
+    """The loss of a token in arXiv:2508.05629: ``-sg(p) log p``, where sg lets no gradient through.
 
     logprobs_N       of N target tokens
     cross_entropy_N  of the same, which is minus that without label smoothing

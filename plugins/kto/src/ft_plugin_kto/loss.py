@@ -6,7 +6,7 @@ import torch
 def kto_loss(
     logratios_B: torch.Tensor, desirable_B: torch.Tensor, *, beta: float, kl: torch.Tensor | float
 ) -> torch.Tensor:
-    """Equations 7 and 8 of arXiv:2402.01306 without their weights: ``1 - sigmoid(beta (r - z))``, or of ``z - r``.
+    """Equation 7 of arXiv:2402.01306 without its weights: ``1 - sigmoid(beta (r - z))``, or of ``z - r``.
 
     kl  the paper's z: how far policy and reference are apart on answers to other prompts, at least 0
     """
