@@ -35,7 +35,6 @@ KINDS = {
         Kind("adapter", True, _ALL),
         Kind("stage", True, ("train",)),
         Kind("trainer", True, ("train",)),
-        Kind("trainer", True, ("train",)),
         Kind("loss", True, ("train",)),
         Kind("reward", False, ("train",)),
         Kind("optimizer", True, ("train",)),
