@@ -53,6 +53,9 @@ BOOK = _tool(
     },
 )
 ASK = _call("get-weather", "call00001", city="Oslo", days=2)
+GREY = [_user("Oslo?"), _answer("", ASK), _result("grey", "call00001")]
+NOON = [_user("Time?"), _answer("", _call("clock.now", "call00005")), _result("noon", "call00005")]
+THINK = "<think>\n%s\n</think>\n\n%s"
 CONTROL = "<|im_end|>, <|eot_id|>, </s>, <end_of_turn> and <|endoftext|>"
 
 BATTERY: dict[str, Conversation] = {
@@ -139,10 +142,7 @@ BATTERY: dict[str, Conversation] = {
         ],
         [_tool("f", "A function", a="string")],
     ),
-    "call without schemas": (
-        [_user("Oslo?"), _answer("", ASK), _result("grey", "call00001"), _answer("Overcast.")],
-        [],
-    ),
+    "call without schemas": ([*GREY, _answer("Overcast.")], []),
     "two questions in a row": ([_user("First this."), _user("Then that."), _answer("Both.")], []),
     "late system": ([_user("One?"), _answer("First."), _system("Now rhyme."), _user("Two?"), _answer("Blue.")], []),
     "answer first": ([_answer("I begin."), _user("Go on."), _answer("I end.")], []),
@@ -217,12 +217,7 @@ BATTERY: dict[str, Conversation] = {
         [],
     ),
     "thoughts in the text of two turns": (
-        [
-            _user("1+1?"),
-            _answer("<think>\nEasy one\n</think>\n\nTwo."),
-            _user("2+2?"),
-            _answer("<think>\nAlso easy\n</think>\n\nFour."),
-        ],
+        [_user("1+1?"), _answer(THINK % ("Easy one", "Two.")), _user("2+2?"), _answer(THINK % ("Also easy", "Four."))],
         [],
     ),
     "a thought and no answer": ([_user("Wait."), _answer("", thought="Nothing to say here")], []),
@@ -241,9 +236,7 @@ BATTERY: dict[str, Conversation] = {
     "tools in two turns": (
         [
             _system("Use tools."),
-            _user("Oslo?"),
-            _answer("", ASK),
-            _result("grey", "call00001"),
+            *GREY,
             _answer("Overcast."),
             _user("Rome?"),
             _answer("", _call("get-weather", "call00004", city="Rome", days=1)),
@@ -281,10 +274,7 @@ BATTERY: dict[str, Conversation] = {
         ],
         [WEATHER],
     ),
-    "call without arguments": (
-        [_user("Time?"), _answer("", _call("clock.now", "call00005")), _result("noon", "call00005"), _answer("12.")],
-        [CLOCK],
-    ),
+    "call without arguments": ([*NOON, _answer("12.")], [CLOCK]),
     "numbers that look like text": (
         [
             _user("Store them."),
@@ -297,16 +287,14 @@ BATTERY: dict[str, Conversation] = {
     "nested arguments": (
         [
             _user("A double for Ann."),
-            _answer(
-                "", _call("book_room", "call00007", guests=["Ann", "B\u00f6b"], kind="double", stay={"nights": 2})
-            ),
+            _answer("", _call("book_room", "call00007", guests=["Ann", "B\u00f6b"], kind="double", stay={"nights": 2})),
             _result('{"room": [{"floor": 3}]}', "call00007"),
             _answer("It is booked."),
         ],
         [BOOK, WEATHER],
     ),
     "nested schemas, none called": ([_system("Be kind."), _user("Hello there."), _answer("Good day.")], [BOOK, CLOCK]),
-    "a result to be answered": ([_user("Oslo?"), _answer("", ASK), _result("grey", "call00001")], [WEATHER]),
+    "a result to be answered": (GREY, [WEATHER]),
     "empty result": ([_user("Oslo?"), _answer("", ASK), _result("", "call00001"), _answer("No word.")], [WEATHER]),
 }
 """Sixty of them, by title."""
