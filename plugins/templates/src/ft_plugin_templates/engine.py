@@ -235,9 +235,7 @@ class ChatTemplate:
         return Tokens(*self._control.splice(tokens.input_ids, tokens.weights))
 
 
-def _weigh(
-    ids: list[int], places: Sequence[int], spans: Sequence[WeightedSpan], default: float
-) -> Tokens | RowError:
+def _weigh(ids: list[int], places: Sequence[int], spans: Sequence[WeightedSpan], default: float) -> Tokens | RowError:
     """The ids with their weights. ``places``: the first token of each stretch, and the first after it, in turn."""
     weights = [default] * len(ids)
     for n, (_, _, weight) in enumerate(spans):
