@@ -80,7 +80,9 @@ def test_imports_point_one_way(package):
     for module, places in imports(package.folder / "src").items():
         other = OWN.get(module, package.name)
         assert by_name[other] <= rank, f"{package.name} imports {other}, which is built on it: {places}"
-        assert other != "ftk-sdk" or rank < 2 or package.name == "ft-plugin-verify", f"{package.name} imports the sdk, which is for tests: {places}"
+        assert other != "ftk-sdk" or rank < 2 or package.name == "ft-plugin-verify", (
+            f"{package.name} imports the sdk, which is for tests: {places}"
+        )
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda p: p.name)

@@ -101,7 +101,11 @@ WRONG = {
     "an empty answer": ("kto", [{"instruction": "hello", "output": " ", "kto_tag": True}], "answer"),
     "a verdict that is none": ("bco", [{"instruction": "hello", "output": "fox", "kto_tag": "maybe"}], "kto_tag"),
     "raw text": ("distill", [{"text": "the quick brown fox"}], "raw text"),
-    "a long prompt": ("kto", [{"instruction": "hello " * 90, "output": "fox", "kto_tag": True}], "where cutoff_len is 64"),
+    "a long prompt": (
+        "kto",
+        [{"instruction": "hello " * 90, "output": "fox", "kto_tag": True}],
+        "where cutoff_len is 64",
+    ),
     "one row": ("kto", [{"instruction": "hello", "output": "fox", "kto_tag": True}], "at least 2 rows"),
 }
 

@@ -194,7 +194,10 @@ def test_a_row_that_cannot_be_used_says_why(tmp_path, messages, message):
         ({"text": "x"}, "missing column 'chosen' (columns there: text)"),
         ({"chosen": "a", "rejected": "b"}, "no prompt: missing column 'messages'"),
         ({"prompt": "q", "chosen": [], "rejected": "b"}, "empty answer: column 'chosen' is empty"),
-        ({"prompt": "q", "chosen": user("a"), "rejected": "b"}, "column 'chosen' begins with a user turn, not with an answer"),
+        (
+            {"prompt": "q", "chosen": user("a"), "rejected": "b"},
+            "column 'chosen' begins with a user turn, not with an answer",
+        ),
         ({"prompt": "q", "chosen": "a", "rejected": {"role": "x"}}, "column 'rejected': turn 1: unknown role 'x'"),
     ],
 )

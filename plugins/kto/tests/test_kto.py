@@ -139,7 +139,10 @@ def encoder_of(model_dir, **keys):
         (Example(messages=TALK[:1], desirable=True), "does not end with an answer"),
         (Example(messages=TALK[1:], desirable=True), "no prompt"),
         (Example(messages=[TALK[0], {"role": "assistant", "content": " "}], desirable=False), "the answer is empty"),
-        (Example(messages=[{"role": "user", "content": "long " * 50}, TALK[1]], desirable=True), "where cutoff_len is 32"),
+        (
+            Example(messages=[{"role": "user", "content": "long " * 50}, TALK[1]], desirable=True),
+            "where cutoff_len is 32",
+        ),
     ],
 )
 def test_rows_that_it_cannot_use_are_refused(tiny_model_dir, example, message):

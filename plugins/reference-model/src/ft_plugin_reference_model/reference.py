@@ -144,7 +144,8 @@ def _load(run: Run, policy: nn.Module) -> nn.Module:
 def require_same_vocabulary(run: Run, name: str, policy: int, reference: int, *, key: str = "ref_model") -> None:
     """Log-probabilities of tokens can be compared only where both models mean the same by each id.
 
-    Raises RunError, about the key that names the other model. Of models whose tokenizers agree, one may have more rows of padding in its embeddings.
+    Raises RunError, about the key that names the other model. Of models whose tokenizers agree,
+    one may have more rows of padding in its embeddings.
     """
     hint = f"choose a {key} of the policy's family"
     location = run.locate_model(name)
