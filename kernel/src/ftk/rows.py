@@ -31,7 +31,7 @@ class Example:
     tools: Sequence[Mapping[str, Any]] = ()
     """What the conversation may call: ``{"type": "function", "function": {name, description, parameters}}``."""
     text: str | None = None
-    """Raw text, for pre-training."""
+    """Raw text, for pre-training; beside ``messages``, the text of a prompt that has no answer."""
     chosen: Sequence[Message] = ()
     """Preferred answer to ``messages``, for pairs."""
     rejected: Sequence[Message] = ()

@@ -79,6 +79,22 @@ def test_data_without_a_column_of_answers_is_raw_text(tmp_path):
     assert (example.text, example.messages, example.columns) == ("once upon a time", (), {"url": "u"})
 
 
+def test_a_prompt_without_an_answer_is_raw_text_and_a_conversation(tmp_path):
+    row = {"instruction": "c", "input": "d", "system": "be brief", "history": [["a", "b"]], "tools": [{"name": "f"}]}
+    example = reader(tmp_path)(row)
+    assert example.text == "c\nd"
+    system = {"role": "system", "content": "be brief"}
+    assert example.messages == [system, user("a"), assistant("b"), user("c\nd")]
+    assert example.tools == [{"type": "function", "function": {"name": "f"}}]
+    bare = reader(tmp_path, columns={"prompt": "question"})({"question": "why", "id": 7})
+    assert (bare.text, bare.messages, bare.columns) == ("why", [user("why")], {"id": 7})
+
+
+def test_what_stands_beside_raw_text_is_no_part_of_a_conversation(tmp_path):
+    read = reader(tmp_path, columns={"prompt": "text"})
+    assert read({"text": "once", "history": "written in 1812", "system": 7}) == Example(text="once")
+
+
 def test_pairs_and_verdicts(tmp_path):
     pair = reader(tmp_path, ranking=True)({"instruction": "q", "chosen": "good", "rejected": "bad"})
     assert (pair.messages, pair.chosen, pair.rejected) == ([user("q")], [assistant("good")], [assistant("bad")])
@@ -105,6 +121,8 @@ def test_tools_and_media_are_taken_over(tmp_path):
         ({"instruction": ["a"], "output": "b"}, "column 'instruction' is a list, not text"),
         ({"instruction": "a", "output": "b", "history": [["q"]]}, "column 'history': entry 1 is not a pair"),
         ({"instruction": "a", "output": "b", "history": [["q", 1]]}, "column 'history': entry 1 is a number, not text"),
+        ({"instruction": "a", "output": "b", "history": [["q", ""]]}, "column 'history': entry 1: empty answer"),
+        ({"instruction": "a", "history": [["q", "b"], [None, "b"]]}, "column 'history': entry 2: empty question"),
         ({"instruction": "a", "output": "b", "history": "[["}, "column 'history' is not valid JSON: '[['"),
         ({"instruction": "a", "output": "b", "tools": "{no"}, "column 'tools' is not valid JSON: '{no'"),
         ({"instruction": "a", "output": "b", "tools": [{"x": 1}]}, "column 'tools': a tool has no name"),

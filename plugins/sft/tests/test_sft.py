@@ -11,6 +11,7 @@ from ftk.contracts import Encoded, Example
 from ftk.execute import start
 from ftk.problems import RowError
 from ftk_sdk.contracts import PluginContract, StageContract
+from ftk_sdk.evidence import checked
 from ftk_sdk.testing import make_plan, make_run
 from ftk_sdk.tiny import tiny_llama, tiny_tokenizer
 
@@ -178,6 +179,7 @@ def plain_loop(folder):
     return losses, dict(model.named_parameters())
 
 
+@checked(stage="sft", loss="a whole run", against="a plain float64 loop from text to weights, to 1e-9")
 @pytest.mark.parametrize(("batch", "accumulation"), [(8, 1), (4, 2), (1, 8)])
 def test_a_run_from_its_config_equals_a_plain_loop_to_1e_9(tmp_path, batch, accumulation):
     model_dir = tmp_path / "model"

@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from ft_plugin_trainer.logprobs import LogitShape, gather_logprobs, linear_logprobs
+from ftk_sdk.evidence import checked
 
 N, H, V = 37, 12, 29
 
@@ -28,6 +29,7 @@ def problem(dtype=torch.float64, *, bias=True):
     return hidden, weight, b, targets, upstream
 
 
+@checked(stage="all", loss="log-probabilities of targets", against="whole logits in float64, value and every gradient")
 @pytest.mark.parametrize("chunk", [1, 5 * V, 10**6], ids=["one row", "five rows", "one chunk"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("shape", [LogitShape(), LogitShape(scale=0.3), LogitShape(cap=2.0), LogitShape(1.7, 3.0)])

@@ -17,6 +17,7 @@ from transformers import (
 from ft_plugin_trainer.logprobs import gather_logprobs
 from ft_plugin_trainer.objective import NextToken
 from ft_plugin_trainer.targets import IGNORE, TargetLogprobs, sum_by_row
+from ftk_sdk.evidence import checked
 from ftk_sdk.tiny import tiny_llama
 
 V, B, T = 96, 3, 11
@@ -75,6 +76,11 @@ def from_full_logits(model, inputs, targets_BT, smoothing):
     return (1 - smoothing) * picked_N + smoothing * logp_NV.mean(-1), logp_NV.argmax(-1)
 
 
+@checked(
+    stage="all",
+    loss="log-probabilities of a model's targets",
+    against="the model's own logits in float64, values, predictions and every gradient",
+)
 @pytest.mark.parametrize("chunk", [V, 10**6], ids=["chunks of one row", "one chunk"])
 @pytest.mark.parametrize("name", MODELS)
 def test_values_predictions_and_every_gradient_equal_those_of_full_logits(name, chunk):

@@ -1,4 +1,4 @@
-"""One instruction and its answer in a row; or pairs of answers, verdicts, or raw text."""
+"""One instruction and its answer in a row; or pairs of answers, verdicts, prompts alone, or raw text."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ COLUMNS = {
     "kto_tag": "kto_tag",
     **{kind: kind for kind in MEDIA},
 }
+RAW_TEXT = ("text", "content")
+"""Columns that hold no prompt; what stands beside them is no part of a conversation, whatever it is called."""
 
 
 class AlpacaFormat:
@@ -33,14 +35,19 @@ class AlpacaFormat:
 
 
 def read_alpaca(row: Mapping[str, Any], *, names: Mapping[str, str], ranking: bool = False) -> Example:
-    """An example of a row; raw text where the data has no column for answers. Raises RowError."""
+    """An example of a row. Raises RowError.
+
+    Where the data has no column for answers, a prompt is raw text to some stages and a conversation to others: it has
+    both ``text``, the prompt alone, and ``messages``. ``RAW_TEXT`` has no messages.
+    """
     cells = Row(row, names)
     cells.need("prompt")
     # Two parts of one prompt, joined as LLaMA-Factory joins them; an empty part leaves no empty line.
     prompt = "\n".join(part for part in (cells.text("prompt"), cells.text("query")) if part)
     if not prompt:
         raise RowError(f"empty prompt: column {cells.name('prompt')!r} is empty")
-    if not ranking and not cells.has("response"):
+    alone = not ranking and not cells.has("response")
+    if alone and cells.name("prompt") in RAW_TEXT:
         return Example(text=prompt, columns=cells.rest(), **cells.media())
     system = cells.text("system")
     messages: list[Message] = [{"role": "system", "content": system}] if system else []
@@ -49,6 +56,8 @@ def read_alpaca(row: Mapping[str, Any], *, names: Mapping[str, str], ranking: bo
     if ranking:
         chosen, rejected = _pair(cells)
         return Example(messages=messages, chosen=chosen, rejected=rejected, **shared)
+    if alone:
+        return Example(text=prompt, messages=messages, **shared)
     return Example(messages=[*messages, *_answer(cells, "response")], desirable=cells.verdict(), **shared)
 
 
@@ -83,5 +92,7 @@ def _history(cells: Row) -> list[Message]:
         if not isinstance(pair, list) or len(pair) != 2:
             raise RowError(f"{what}: entry {number} is not a pair of question and answer")
         question, answer = (as_text(part, f"{what}: entry {number}") for part in pair)
+        if not question or not answer:
+            raise RowError(f"{what}: entry {number}: empty {'answer' if question else 'question'}")
         messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
     return messages

@@ -54,7 +54,7 @@ def answers_of(example: Example) -> list[tuple[Conversation, bool]] | RowError:
     wanted = "where this stage wants an answer and a verdict on it"
     if example.chosen and example.rejected:
         prompt, answers = example.messages, [(example.chosen, True), (example.rejected, False)]
-    elif not example.messages:
+    elif not example.messages or example.text:
         return RowError(f"raw text, {wanted}" if example.text else "no messages")
     elif example.messages[-1]["role"] != "assistant":
         return RowError("the conversation does not end with an answer")

@@ -62,7 +62,7 @@ class SftEncoder:
     def _conversation(self, example: Example) -> tuple[Sequence[Message], Sequence[Mapping[str, Any]]] | RowError:
         if example.chosen or example.rejected:
             return RowError(f"a chosen and a rejected answer, where 'stage: {self.stage}' wants one")
-        if not example.messages:
+        if not example.messages or example.text:
             wanted = f"raw text, where 'stage: {self.stage}' wants messages"
             return RowError(wanted if example.text else "no messages")
         return example.messages, example.tools
