@@ -25,6 +25,8 @@ EVALUATION = frozenset(
     ["do_eval", "do_predict", "predict_with_generate", "eval_dataset", "val_size", "eval_strategy", "eval_steps"]
 )
 """No part of the curve."""
+CHECKPOINTS = frozenset(["save_total_limit", "save_only_model", "load_best_model_at_end", "early_stopping_steps"])
+"""Would take away what an interrupted run goes on from, or need an evaluation."""
 
 
 def few_steps(keys: Mapping[str, Any], steps: int) -> dict[str, Any]:
@@ -48,8 +50,9 @@ def few_steps(keys: Mapping[str, Any], steps: int) -> dict[str, Any]:
 
 def exact(keys: Mapping[str, Any], rows: int, cutoff_len: int) -> dict[str, Any]:
     """The keys of a run, but in float64, with all of its ``rows`` rows in every step."""
-    kept = {key: value for key, value in keys.items() if key not in INEXACT | EVALUATION}
+    kept = {key: value for key, value in keys.items() if key not in INEXACT | EVALUATION | CHECKPOINTS}
     return few_steps(kept, STEPS) | {
+        "save_strategy": "steps",
         "model_dtype": "float64",
         "shrink_hidden_size": 32,
         "shrink_dropout": False,
