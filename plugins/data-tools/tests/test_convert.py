@@ -49,7 +49,7 @@ def formats():
 
 def comes_back(example: Example) -> None:
     """The property: what is written, and read as its entry says, is the example."""
-    kind = "texts" if kind_of(example) == "texts" else "pairs" if example.chosen else "conversations"
+    kind = kind_of(example).removesuffix(" with a verdict")
     writer = OpenAIWriter(kind, example.columns)
     read = formatter(
         **{"name": writer.entry["formatting"]} | {k: v for k, v in writer.entry.items() if k != "formatting"}
@@ -158,12 +158,27 @@ def test_conversations_come_back_as_they_were(name, formats):
     check()
 
 
+def test_texts_come_back_as_they_were():
+    read = formatter("alpaca", columns={"prompt": "content"})
+
+    @few
+    @given(prompt=text, more=others, pictures=media)
+    def check(prompt, more, pictures):
+        columns = {key: value for key, value in more.items() if key not in USED["alpaca"]}
+        example = read({**columns, **pictures, "content": prompt})
+        assert (example.text, example.messages) == (prompt, ())
+        comes_back(example)
+
+    check()
+
+
 @few
-@given(prompt=text, more=others, pictures=media)
-def test_texts_come_back_as_they_were(formats, prompt, more, pictures):
-    columns = {key: value for key, value in more.items() if key not in USED["alpaca"]}
-    example = formats("alpaca")({**columns, **pictures, "instruction": prompt})
-    assert example.text == prompt
+@given(row=alpaca(), more=others)
+def test_prompts_without_answers_come_back_as_they_were(formats, row, more):
+    more = {key: value for key, value in more.items() if key not in USED["alpaca"] | {"output"}}
+    row = {key: value for key, value in row.items() if key not in ("output", "kto_tag")}
+    example = formats("alpaca")(more | row)
+    assert example.text == example.messages[-1]["content"]
     comes_back(example)
 
 

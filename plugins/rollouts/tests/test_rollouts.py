@@ -233,3 +233,11 @@ def test_completions_are_logged_by_step_and_a_resumed_run_drops_later_ones(tmp_p
     state = type("State", (), {"is_world_process_zero": True, "global_step": 2})
     CutLog(path).on_train_begin(None, state, None)
     assert len(path.read_text().splitlines()) == 4
+
+
+def test_a_prompt_that_is_raw_text_too_keeps_its_system_turn():
+    run = make_run({}, components=PARTS)
+    template = run.load_template(tokenizer := tiny_tokenizer())
+    encoder = PromptEncoder(tokenizer, template, cutoff_len=99)
+    ((alone,),) = encoder.encode([Example(text="hello", messages=TALK[:2])])
+    assert alone.columns["prompt_input_ids"] == template.encode_prompt(TALK[:2])

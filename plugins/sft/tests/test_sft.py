@@ -97,6 +97,10 @@ def test_a_row_whose_answers_all_begin_beyond_the_cutoff_is_refused(tiny_model_d
     [
         (Example(), "no messages"),
         (Example(text="raw"), "raw text, where 'stage: sft' wants messages"),
+        (
+            Example(text="raw", messages=[{"role": "user", "content": "raw"}]),
+            "raw text, where 'stage: sft' wants messages",
+        ),
         (Example(messages=TALK[:2], chosen=TALK[2:3], rejected=TALK[4:]), "a chosen and a rejected answer"),
         (Example(messages=TALK[:2]), "no token"),
     ],

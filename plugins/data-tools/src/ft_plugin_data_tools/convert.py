@@ -147,7 +147,7 @@ def _tell(ledgers: Sequence[Ledger], writer: Writer, survey: Survey, output: Pat
 
 def _speaks_for_itself(writer: Writer, survey: Survey) -> bool:
     """Whether the columns of what was written are guessed to be what they are."""
-    row = writer.row(Example(text="x") if survey.kind == "texts" else _sample(survey.kind))
+    row = writer.row(_sample(survey.kind))
     guess = guess_format([*row, *survey.others])
     entry = {"columns": {}, "ranking": False, **writer.entry}
     return guess is not None and {**guess._asdict(), "columns": dict(guess.columns)} == entry
@@ -156,6 +156,8 @@ def _speaks_for_itself(writer: Writer, survey: Survey) -> bool:
 def _sample(kind: str) -> Example:
     answer: list[Message] = [{"role": "assistant", "content": "x"}]
     question: list[Message] = [{"role": "user", "content": "x"}]
+    if kind in ("texts", "prompts"):
+        return Example(text="x", messages=question if kind == "prompts" else ())
     if kind == "pairs":
         return Example(messages=question, chosen=answer, rejected=answer)
     return Example(messages=[*question, *answer])

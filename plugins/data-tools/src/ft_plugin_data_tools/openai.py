@@ -1,4 +1,4 @@
-"""Examples as messages of the OpenAI chat API; raw text as a column ``text``."""
+"""Examples as messages of the OpenAI chat API; raw text, and prompts without answers, in columns of their own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from ft_plugin_data.roles import MEDIA
 from ft_plugin_format_alpaca.alpaca import COLUMNS as TEXT_COLUMNS
+from ft_plugin_format_alpaca.alpaca import RAW_TEXT
 from ft_plugin_format_openai.openai import COLUMNS
 from ftk.contracts import Example, Message
 from ftk.problems import RowError
@@ -16,15 +17,19 @@ from .writing import names_for
 
 ROLES = ("messages", "tools", "kto_tag", *MEDIA)
 PAIRS = ("messages", "tools", "chosen", "rejected", *MEDIA)
+TEXTS = ("prompt", *MEDIA)
+PROMPTS = ("prompt", "system", "history", "tools", *MEDIA)
 
 
 class OpenAIWriter:
-    """Rows that the format ``openai`` reads; raw texts are read by ``alpaca``, which has a column for them."""
+    """Rows that the format ``openai`` reads; texts and prompts are read by ``alpaca``, which has columns for them."""
 
     def __init__(self, kind: str, others: Collection[str]) -> None:
-        self.pairs, self.texts = kind == "pairs", kind == "texts"
-        defaults = TEXT_COLUMNS | {"prompt": "text"} if self.texts else COLUMNS
-        roles = ("prompt", *MEDIA) if self.texts else PAIRS if self.pairs else ROLES
+        self.pairs, self.texts = kind == "pairs", kind in ("texts", "prompts")
+        defaults = TEXT_COLUMNS if self.texts else COLUMNS
+        if kind == "texts":
+            defaults = defaults | {"prompt": next((name for name in RAW_TEXT if name not in others), "text")}
+        roles = {"texts": TEXTS, "prompts": PROMPTS, "pairs": PAIRS}.get(kind, ROLES)
         self.names = names_for(roles, defaults, others)
         usual = TEXT_COLUMNS if self.texts else COLUMNS
         columns = {role: name for role, name in self.names.items() if name != usual[role]}
@@ -36,7 +41,7 @@ class OpenAIWriter:
         values: dict[str, Any] = {}
         media = {kind: list(getattr(example, kind)) for kind in MEDIA}
         if self.texts:
-            values["prompt"] = example.text
+            values = {"prompt": example.text, "tools": list(example.tools), **_before(example.messages[:-1])}
         else:
             turns = [*example.messages, *example.chosen, *example.rejected]
             inline = {kind: _places(turns, kind) for kind in MEDIA}
@@ -53,6 +58,13 @@ class OpenAIWriter:
                 values["kto_tag"] = example.desirable
         written = {self.names[role]: value for role, value in (values | media).items() if value not in (None, [])}
         return {**written, **example.columns}
+
+
+def _before(turns: Sequence[Message]) -> dict[str, Any]:
+    """The turns before a prompt as the columns of ``alpaca``."""
+    system = turns[0]["content"] if turns and turns[0]["role"] == "system" else None
+    said = [turn["content"] for turn in turns if turn["role"] != "system"]
+    return {"system": system, "history": [list(pair) for pair in zip(said[::2], said[1::2], strict=True)]}
 
 
 def _places(turns: Sequence[Message], kind: str) -> int:

@@ -90,7 +90,7 @@ def kind_of(example: Example) -> str:
     if example.chosen or example.rejected:
         return "pairs"
     if example.text is not None:
-        return "texts"
+        return "prompts" if example.messages else "texts"
     return "conversations" if example.desirable is None else "conversations with a verdict"
 
 

@@ -21,7 +21,8 @@ class Writer(Protocol):
 
     def __init__(self, kind: str, others: Collection[str]) -> None:
         """
-        kind    what all the examples are: ``"conversations"``, ``"pairs"`` or ``"texts"``
+        kind    what all the examples are: ``"conversations"``, ``"pairs"``, ``"texts"``, or ``"prompts"``, which are
+                texts and messages
         others  names of the columns that have no role, and keep their names
         """
 
