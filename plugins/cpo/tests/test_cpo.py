@@ -1,19 +1,16 @@
-import json
 import os
 
-import datasets
 import pytest
 import torch
 
 from ft_plugin_cpo import plugin
 from ft_plugin_cpo.cpo import cpo_loss
-from ft_plugin_preference.losses import Pairs
-from ftk.contracts import Example
-from ftk.execute import start
 from ftk_sdk.contracts import PluginContract, StageContract
 from ftk_sdk.evidence import checked
-from ftk_sdk.testing import make_run
-from ftk_sdk.tiny import tiny_llama, tiny_tokenizer, write_tiny_model
+
+from ...preference.tests.beside_trl import of_ftk, of_trl, prepared
+from ...preference.tests.formulas import require_formula
+from ...preference.tests.pair_stage import EXAMPLE, LOSS_ON, ROWS
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 from trl.experimental.cpo import CPOConfig, CPOTrainer
@@ -23,50 +20,13 @@ class TestPlugin(PluginContract):
     plugin = plugin
 
 
-WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-
-
 class TestStage(StageContract):
     component = "stage:cpo"
     keys = {"template": "chatml"}
-    rows = tuple(
-        {"instruction": f"Say the number {n} in words", "chosen": word, "rejected": "I will not" + " say" * (n % 3)}
-        for n, word in enumerate(WORDS)
-    )
-    example = Example(
-        messages=[{"role": "user", "content": "hello"}],
-        chosen=[{"role": "assistant", "content": "the fox"}],
-        rejected=[{"role": "assistant", "content": "lazy dog"}],
-    )
-    loss_on = {"chosen_labels": ["the fox<|im_end|>"], "rejected_labels": ["lazy dog<|im_end|>"]}
+    rows, example, loss_on = ROWS, EXAMPLE, LOSS_ON
 
 
-N, BETA = 6, 0.3
-
-
-def pairs() -> Pairs:
-    """Random pairs in float64, whose log-probabilities want a gradient."""
-    g = torch.Generator().manual_seed(0)
-    lengths = [torch.randint(3, 30, (N,), generator=g) for _ in range(2)]
-    means = [-0.05 - 2 * torch.rand(N, generator=g, dtype=torch.float64) for _ in range(3)]
-    chosen_B, rejected_B = ((mean * n).requires_grad_() for mean, n in zip(means, lengths, strict=False))
-    tokens = {"chosen_tokens_B": lengths[0], "rejected_tokens_B": lengths[1]}
-    return Pairs(chosen_B=chosen_B, rejected_B=rejected_B, chosen_mean_B=means[2].requires_grad_(), **tokens)
-
-
-def require_formula(loss, formula) -> None:
-    """The loss is the formula of ``(chosen, rejected, mean, chosen tokens, rejected tokens)`` of each pair."""
-    made, plain = pairs(), pairs()
-    made_B = loss(made)
-    names = ("chosen_B", "rejected_B", "chosen_mean_B", "chosen_tokens_B", "rejected_tokens_B")
-    wanted_B = torch.stack([formula(*(getattr(plain, name)[i] for name in names)) for i in range(N)])
-    torch.testing.assert_close(made_B, wanted_B, rtol=0, atol=1e-9)
-    made_B.sum().backward()
-    wanted_B.sum().backward()
-    for name in names[:3]:
-        one, other = (getattr(p, name).grad for p in (made, plain))
-        if one is not None or other is not None:
-            torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
+BETA = 0.3
 
 
 @checked(stage="cpo", loss="cpo", against="the paper's formula in float64, value and gradient to 1e-9")
@@ -79,96 +39,15 @@ def test_the_loss_is_the_papers_formula(eps):
     require_formula(lambda made: cpo_loss(made, beta=BETA, alpha=0.4, eps=eps), formula)
 
 
-def says(role: str, content: str) -> list[dict[str, str]]:
-    return [{"role": role, "content": content}]
-
-
-PAIRS = (("zero", "I will not"), ("one and nothing else", "no"), ("two", "I say what I say"), ("three of them", "four"))
-STEPS, RATE = 3, 1e-3
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    made = tmp_path_factory.mktemp("models")
-    write_tiny_model(made / "model", dtype=torch.float64, seed=3)
-    rows = [{"instruction": f"say {n}", "chosen": word, "rejected": no} for n, (word, no) in enumerate(PAIRS)]
-    (made / "rows.json").write_text(json.dumps(rows))
-    return made
-
-
-class Recording(CPOTrainer):
-    """Keeps the loss of each micro-batch unrounded, and what is logged."""
-
-    def __init__(self, **kwargs) -> None:
-        self.losses = []
-        super().__init__(**kwargs)
-
-    def training_step(self, *args, **kwargs):
-        loss = super().training_step(*args, **kwargs)
-        self.losses.append(loss.item())
-        return loss
-
-
-def of_trl(folder, **options) -> Recording:
-    """In micro-batches of one pair, as TRL's supervised part is a mean over the tokens of a micro-batch."""
-    rows = [
-        {"prompt": says("user", f"say {n}"), "chosen": says("assistant", word), "rejected": says("assistant", no)}
-        for n, (word, no) in enumerate(PAIRS)
-    ]
-    args = CPOConfig(
-        output_dir=str(folder / "trl"),
-        per_device_train_batch_size=1,
-        gradient_accumulation_steps=len(PAIRS),
-        max_steps=STEPS,
-        learning_rate=RATE,
-        lr_scheduler_type="constant",
-        bf16=False,
-        use_cpu=True,
-        gradient_checkpointing=False,
-        report_to=[],
-        save_strategy="no",
-        disable_tqdm=True,
-        logging_steps=1,
-        **options,
-    )
-    tokenizer = tiny_tokenizer()
-    # TRL adds the end that it knows of to answers that end in something else, such as a line's end.
-    tokenizer.eos_token = tokenizer.convert_ids_to_tokens(tokenizer("\n")["input_ids"])[0]
-    trainer = Recording(
-        model=tiny_llama(dtype=torch.float64, seed=3),
-        args=args,
-        train_dataset=datasets.Dataset.from_list(rows),
-        processing_class=tokenizer,
-    )
-    trainer.train()
-    return trainer
-
-
-def of_ftk(folder, out, **keys) -> list[dict]:
-    """The log of three steps."""
-    settled = {
-        "stage": "cpo",
-        "finetuning_type": "full",
-        "model_name_or_path": str(folder / "model"),
-        "model_dtype": "float64",
-        "template": "chatml",
-        "dataset": str(folder / "rows.json"),
-        "output_dir": str(out),
-        "per_device_train_batch_size": len(PAIRS),
-        "max_steps": STEPS,
-        "learning_rate": RATE,
-        "lr_scheduler_type": "constant",
-        "logging_steps": 1,
-        "save_strategy": "no",
-    }
-    start(make_run({**settled, **keys}))
-    return [json.loads(line) for line in (out / "trainer_log.jsonl").read_text().splitlines()]
+    return prepared(tmp_path_factory.mktemp("models"))
 
 
 @checked(stage="cpo", loss="cpo", against="TRL 1.16 CPOTrainer in micro-batches of one pair, 3 steps, losses to 1e-5")
 @pytest.mark.parametrize("eps", [0.0, 0.1])
 def test_three_steps_have_the_losses_of_trl(folder, tmp_path, eps):
-    theirs = of_trl(folder, cpo_alpha=0.5, beta=0.2, label_smoothing=eps).losses
-    keys = {"cpo_alpha": 0.5, "pref_beta": 0.2, "dpo_label_smoothing": eps}
+    theirs, _ = of_trl(folder, CPOTrainer, CPOConfig, cpo_alpha=0.5, beta=0.2, label_smoothing=eps)
+    keys = {"stage": "cpo", "cpo_alpha": 0.5, "pref_beta": 0.2, "dpo_label_smoothing": eps}
     ours = [entry["loss"] for entry in of_ftk(folder, tmp_path, **keys)]
-    assert ours == pytest.approx(torch.tensor(theirs).view(STEPS, -1).sum(1).tolist(), abs=1e-5)
+    assert ours == pytest.approx(theirs, abs=1e-5)

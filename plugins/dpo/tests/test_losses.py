@@ -12,9 +12,9 @@ from ft_plugin_preference.objective import bco_loss
 from ftk_sdk.evidence import checked
 from ftk_sdk.testing import make_run
 
+from ...preference.tests.formulas import LEAVES, N, require_equal_sums
+
 BETA, EPS, TAU = 0.3, 0.1, 0.05
-N = 6
-LEAVES = ("chosen_B", "rejected_B", "chosen_mean_B")
 
 
 def pairs(seed: int = 0, scale: float = 2.0) -> Pairs:
@@ -83,18 +83,6 @@ PLAIN = {
 }
 
 
-def require_equal(made_B: torch.Tensor, made: Pairs, wanted: torch.Tensor, plain: Pairs) -> None:
-    """Values, and gradients of their sums."""
-    torch.testing.assert_close(made_B.sum(), wanted, rtol=0, atol=1e-9)
-    made_B.sum().backward()
-    wanted.backward()
-    for name in LEAVES:
-        one, other = (getattr(p, name).grad for p in (made, plain))
-        assert (one is None) == (other is None)
-        if one is not None:
-            torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
-
-
 @checked(
     stage="dpo",
     loss=[
@@ -122,7 +110,7 @@ def test_a_loss_is_the_papers_formula_pair_by_pair(name):
         arguments = arguments | {"beta": BETA}
     made_B = getattr(losses, name)(made, **arguments)
     torch.testing.assert_close(made_B, torch.stack([formula(One(plain, i)) for i in range(N)]), rtol=0, atol=1e-9)
-    require_equal(made_B, made, sum(formula(One(plain, i)) for i in range(N)), plain)
+    require_equal_sums(made_B, made, sum(formula(One(plain, i)) for i in range(N)), plain)
 
 
 def ranked(values: list[torch.Tensor]) -> list[torch.Tensor]:
@@ -145,7 +133,7 @@ def test_aot_compares_equal_ranks(paired):
     gaps = [BETA * (a - b) for a, b in zip(above, below, strict=True)]
     wanted = sum(-(1 - EPS) * log_sig(gap) - EPS * log_sig(-gap) for gap in gaps)
     made_B = (losses.aot if paired else losses.aot_unpaired)(made, beta=BETA, eps=EPS)
-    require_equal(made_B, made, wanted, plain)
+    require_equal_sums(made_B, made, wanted, plain)
 
 
 @checked(
@@ -159,13 +147,13 @@ def test_losses_with_a_batch_mean_hold_it_constant(seed):
     ones = [One(plain, i) for i in range(N)]
     mean_c, mean_r = (sum(getattr(o, name) for o in ones).item() / N for name in "cr")
     kto = sum((1 - sig(BETA * (o.c - max(mean_r, 0))) + 1 - sig(BETA * (max(mean_c, 0) - o.r))) / 2 for o in ones)
-    require_equal(losses.kto_pair(made, beta=BETA), made, kto, plain)
+    require_equal_sums(losses.kto_pair(made, beta=BETA), made, kto, plain)
 
     made, plain = pairs(seed), pairs(seed)
     shift = BETA * (mean_c + mean_r) / 2
     ones = [One(plain, i) for i in range(N)]
     bco = sum(-log_sig(BETA * o.c - shift) - log_sig(-(BETA * o.r - shift)) for o in ones)
-    require_equal(bco_loss(made, beta=BETA), made, bco, plain)
+    require_equal_sums(bco_loss(made, beta=BETA), made, bco, plain)
 
 
 def test_every_loss_is_tested():

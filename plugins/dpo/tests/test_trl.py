@@ -1,113 +1,30 @@
-"""Three steps beside those of TRL's trainer, from the same weights on the same pairs."""
+"""The losses of three steps beside those of TRL's trainer."""
 
-import json
-
-import datasets
 import pytest
 import torch
 import trl
 
-from ftk.execute import start
 from ftk_sdk.evidence import checked
-from ftk_sdk.testing import make_run
-from ftk_sdk.tiny import tiny_llama, tiny_tokenizer
+from ftk_sdk.tiny import tiny_llama, tiny_tokenizer, write_tiny_model
 
-PAIRS = (("zero", "I will not"), ("one and nothing else", "no"), ("two", "I say what I say"), ("three of them", "four"))
-STEPS, RATE = 3, 1e-3
-
-
-def says(role: str, content: str) -> dict[str, str]:
-    return {"role": role, "content": content}
-
-
-class Recording(trl.DPOTrainer):
-    """Keeps the loss of each step unrounded."""
-
-    def __init__(self, **kwargs) -> None:
-        self.losses = []
-        super().__init__(**kwargs)
-
-    def training_step(self, *args, **kwargs):
-        loss = super().training_step(*args, **kwargs)
-        self.losses.append(loss.item())
-        return loss
+from ...preference.tests.beside_trl import of_ftk, of_trl, prepared
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """Folders of a policy and of another model for a reference, and the rows for both sides."""
-    folder = tmp_path_factory.mktemp("models")
-    for name, seed in (("policy", 3), ("other", 4)):
-        tiny_llama(dtype=torch.float64, seed=seed).save_pretrained(folder / name)
-        tiny_tokenizer().save_pretrained(folder / name)
-    rows = [{"instruction": f"say {n}", "chosen": word, "rejected": no} for n, (word, no) in enumerate(PAIRS)]
-    (folder / "rows.json").write_text(json.dumps(rows))
+    """What both sides start from, and another model for a reference."""
+    folder = prepared(tmp_path_factory.mktemp("models"))
+    write_tiny_model(folder / "other", dtype=torch.float64, seed=4)
     return folder
 
 
-def of_trl(folder, *, row_by_row: bool, **options) -> list[float]:
-    rows = [
-        {"prompt": [says("user", f"say {n}")], "chosen": [says("assistant", word)], "rejected": [says("assistant", no)]}
-        for n, (word, no) in enumerate(PAIRS)
-    ]
-    args = trl.DPOConfig(
-        output_dir=str(folder / "trl"),
-        per_device_train_batch_size=1 if row_by_row else len(PAIRS),
-        gradient_accumulation_steps=len(PAIRS) if row_by_row else 1,
-        max_steps=STEPS,
-        learning_rate=RATE,
-        lr_scheduler_type="constant",
-        bf16=False,
-        use_cpu=True,
-        gradient_checkpointing=False,
-        report_to=[],
-        save_strategy="no",
-        disable_tqdm=True,
-        **options,
-    )
-    trainer = Recording(
-        model=tiny_llama(dtype=torch.float64, seed=3),
-        ref_model=tiny_llama(dtype=torch.float64, seed=4),
-        args=args,
-        train_dataset=datasets.Dataset.from_list(rows),
-        processing_class=tiny_tokenizer(),
-    )
-    trainer.train()
-    micro = torch.tensor(trainer.losses).view(STEPS, -1)
-    return micro.sum(1).tolist()
-
-
-def of_ftk(folder, out, **keys) -> list[float]:
-    run = make_run(
-        {
-            "stage": "dpo",
-            "finetuning_type": "full",
-            "model_name_or_path": str(folder / "policy"),
-            "model_dtype": "float64",
-            "ref_model": str(folder / "other"),
-            "template": "chatml",
-            "dataset": str(folder / "rows.json"),
-            "output_dir": str(out),
-            "per_device_train_batch_size": 2,
-            "gradient_accumulation_steps": 2,
-            "max_steps": STEPS,
-            "learning_rate": RATE,
-            "lr_scheduler_type": "constant",
-            "logging_steps": 1,
-            "save_strategy": "no",
-            **keys,
-        }
-    )
-    start(run)
-    return [json.loads(line)["loss"] for line in (out / "trainer_log.jsonl").read_text().splitlines()]
-
-
 def require_same(models, out, options, keys, *, row_by_row: bool = False) -> None:
-    theirs = of_trl(models, row_by_row=row_by_row, **options)
-    ours = of_ftk(models, out, **keys)
-    assert len(ours) == STEPS
+    more = {"ref_model": tiny_llama(dtype=torch.float64, seed=4), "processing_class": tiny_tokenizer()}
+    theirs, _ = of_trl(models, trl.DPOTrainer, trl.DPOConfig, more=more, row_by_row=row_by_row, **options)
+    cut = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
+    log = of_ftk(models, out, stage="dpo", ref_model=str(models / "other"), **cut, **keys)
     # TRL makes log-probabilities in float32.
-    assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-5)
+    assert [entry["loss"] for entry in log] == pytest.approx(theirs, rel=1e-6, abs=1e-5)
 
 
 SMOOTHED = ("robust", "exo_pair", "aot", "aot_unpaired")
