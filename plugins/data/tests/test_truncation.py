@@ -202,6 +202,41 @@ def test_what_is_left_fits_ends_its_turns_and_balances(template, tokenizer, text
     assert (fitted.where != "") == (fitted.truncated > 0)
 
 
+WIDE = st.text(st.sampled_from("\N{PARTY POPPER}\N{KISS MARK}\u6f22\u5b57\u00e9a "), min_size=1, max_size=20)
+
+
+@settings(max_examples=100, deadline=None)
+@given(texts=st.lists(WIDE.filter(str.strip), min_size=2, max_size=4), fewer=st.integers(1, 60), data=st.data())
+def test_no_character_is_cut_in_two(template, tokenizer, texts, fewer, data):
+    talk = [(user if i % 2 == 0 else answer)(text) for i, text in enumerate(texts[: len(texts) // 2 * 2])]
+    if data.draw(st.booleans()):
+        talk[-1]["reasoning_content"] = data.draw(WIDE.filter(str.strip))
+    cutoff = length(template, talk) - fewer
+    fitted = fit(template, talk, cutoff)
+    if isinstance(fitted, RowError):
+        return
+    assert len(fitted.tokens.input_ids) <= cutoff
+    assert "\N{REPLACEMENT CHARACTER}" not in tokenizer.decode(fitted.tokens.input_ids)
+
+
+def test_an_answer_of_which_no_character_has_room_is_left_out(template):
+    talk = [user("a"), answer("b"), user("c"), answer("\N{PARTY POPPER}")]
+    first, whole = (template.encode([(talk[:n], ())])[0] for n in (2, 4))
+    fitted = fit(template, talk, len(whole.input_ids) - 1)
+    assert [fitted.tokens, fitted.where] == [first, "2 turns at the end"]
+    assert str(fit(template, talk[2:], length(template, talk[2:]) - 1)).startswith("no room for the first answer")
+
+
+def test_a_template_that_cannot_decode_cuts_between_any_tokens(template):
+    class Mute:
+        encode, encode_prompt = template.encode, template.encode_prompt
+
+    talk = [user("a"), answer("\N{PARTY POPPER}" * 9)]
+    cutoff = length(template, talk) - 1
+    lengths = [len(fit(each, talk, cutoff).tokens.input_ids) for each in (Mute(), template)]
+    assert lengths == [cutoff, cutoff - 3]
+
+
 def test_the_ledger_says_what_was_cut_and_where(tmp_path, tokenizer, template):
     rows = [{"messages": TALK}, {"messages": [*TALK[:2], answer("ok")]}, {"messages": [*TALK[:4], answer("x " * 99)]}]
     (tmp_path / "d.json").write_text(json.dumps(rows))

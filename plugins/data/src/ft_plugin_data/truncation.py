@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import takewhile
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from ftk.contracts import Message, Template, Tokens
 from ftk.problems import RowError
 
 from .config import DataConfig, Policy
+from .splicing import outlines_of, spliced
 
 Conversation = tuple[Sequence[Message], Sequence[Mapping[str, Any]]]
 """Messages and tools."""
@@ -219,17 +221,23 @@ class Fitting:
         """Up to the last answer that has room, its text cut where it has not enough."""
         messages, tools = conversation
         answers = self._answers(messages, prompt)
-        outlines: dict[int, tuple[Message, Tokens] | None] = {}
 
-        def lacks_room(n: int) -> bool:
-            i = answers[n]
-            outlines[i] = self._outline(messages[: i + 1], tools)
-            return outlines[i] is None
+        @cache
+        def outline(n: int) -> tuple[Message, Tokens] | None:
+            return self._outline(messages[: answers[n] + 1], tools)
 
-        if not (kept := first(lacks_room, len(answers))):
-            return RowError(f"no room for the first answer in cutoff_len={self.cutoff_len} tokens")
-        i = answers[kept - 1]
-        answer, outline = outlines[i]  # type: ignore[misc]
+        kept = first(lambda n: outline(n) is None, len(answers))
+        for n in reversed(range(kept)):
+            answer, outlined = outline(n)  # type: ignore[misc]
+            if fitted := self._up_to(answers[n], answer, outlined, tokens, conversation):
+                return fitted
+        return RowError(f"no room for the first answer in cutoff_len={self.cutoff_len} tokens")
+
+    def _up_to(
+        self, i: int, answer: Message, outline: Tokens, tokens: Tokens, conversation: Conversation
+    ) -> Fitted | RowError | None:
+        """Up to turn ``i``, of which ``answer`` is left; ``None`` where no character of it has room."""
+        messages, tools = conversation
         last = i == len(messages) - 1 and answer is messages[i]
         whole = tokens if last else self._encode(([*messages[:i], answer], tools))
         if isinstance(whole, RowError):
@@ -237,9 +245,8 @@ class Fitting:
         where = [f"the end of turn {i + 1}"] if self._exceeds(whole) or answer is not messages[i] else []
         if rest := len(messages) - 1 - i:
             where.append(f"{rest} turns at the end")
-        if self._exceeds(whole):
-            whole = spliced(whole, outline, self.cutoff_len)
-        return Fitted(whole, where=" and ".join(where))
+        cut = spliced(whole, outline, self.cutoff_len, self.template) if self._exceeds(whole) else whole
+        return cut and Fitted(cut, where=" and ".join(where))
 
     def _outline(
         self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]
@@ -255,33 +262,6 @@ class Fitting:
 def leading(messages: Sequence[Message]) -> int:
     """How many system turns a conversation begins with: they belong to every part of it."""
     return len(list(takewhile(lambda message: message["role"] == "system", messages)))
-
-
-def outlines_of(answer: Message) -> list[tuple[Message, Message]]:
-    """The answer beside itself with one letter for its text; the same without a text, with one for its thought."""
-    thought, text = answer.get("reasoning_content"), answer.get("content")
-    out: list[tuple[Message, Message]] = []
-    if text and isinstance(text, str):
-        out.append((answer, {**answer, "content": unlike(text)}))
-    elif not thought:
-        out.append((answer, answer))
-    if thought:
-        answer = {**answer, "content": ""} if text else answer
-        out.append((answer, {**answer, "reasoning_content": unlike(thought)}))
-    return out
-
-
-def unlike(text: str) -> str:
-    """A letter that the text neither begins nor ends with."""
-    return next(letter for letter in "xyz" if letter not in (text.strip()[:1], text.strip()[-1:]))
-
-
-def spliced(whole: Tokens, outline: Tokens, length: int) -> Tokens:
-    """The beginning of ``whole`` with the end that it has in common with ``outline``: what follows the text."""
-    a, b = whole.input_ids, outline.input_ids
-    closing = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(reversed(a), reversed(b), strict=False)))
-    head, tail = length - closing, len(a) - closing
-    return Tokens([*a[:head], *a[tail:]], [*whole.weights[:head], *whole.weights[tail:]])
 
 
 def first(holds: Callable[[int], bool], count: int) -> int:

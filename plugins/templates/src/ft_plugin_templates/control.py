@@ -91,6 +91,9 @@ class ControlText:
         """Tokenise in one batch; ids of sentinels are still in place (``splice``)."""
         return self._backend().encode_batch(list(texts), add_special_tokens=False)
 
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
     def by_words(self, text: str, cuts: Sequence[int]) -> tuple[list[int], list[int]] | None:
         """The ids and which of them begin at the cuts, as ``WordTokenizer`` has them; None: ``encode`` must do it."""
         if not self._looked:

@@ -88,6 +88,10 @@ class ChatTemplate:
         (encoding,) = self._control.encode([text])
         return self._control.splice(encoding.ids, [0.0] * len(encoding.ids))[0]
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of tokens as it was rendered, control tokens too."""
+        return self._control.decode(ids)
+
     def encode(
         self,
         conversations: Sequence[tuple[Sequence[Message], Sequence[Mapping]]],
