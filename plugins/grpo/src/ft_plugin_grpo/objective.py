@@ -14,12 +14,13 @@ import torch
 import torch.distributed
 from torch import nn
 
-from ft_plugin_reference_model.reference import Reference, evaluating
+from ft_plugin_reference_model.reference import Reference
 from ft_plugin_rewards.scoring import Rewards
 from ft_plugin_rollouts import log
 from ft_plugin_rollouts.prompts import Prompt, prompts_of, text_of
 from ft_plugin_rollouts.rollouts import Rollouts
 from ft_plugin_trainer.logprobs import gather_logprobs
+from ft_plugin_trainer.modes import evaluating
 from ft_plugin_trainer.objective import Batch, Objective, Sums
 from ft_plugin_trainer.targets import IGNORE, TargetLogprobs, sum_by_row, unwrapped
 from ftk.problems import RunError

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from ft_plugin_preference.config import PreferenceConfig
 from ft_plugin_preference.stage import switch_off_dropout
-from ft_plugin_reference_model.reference import Reference, evaluating, reference_for
+from ft_plugin_reference_model.reference import Reference, reference_for
+from ft_plugin_trainer.modes import evaluating
 from ft_plugin_trainer.objective import Objective
 from ft_plugin_trainer.targets import IGNORE, TargetLogprobs, sum_by_row
 

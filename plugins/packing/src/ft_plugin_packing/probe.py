@@ -5,8 +5,7 @@ Shape suffixes: B rows, T positions, H hidden size, V vocabulary, N positions of
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from logging import Logger
 from typing import Any
@@ -18,6 +17,7 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback
 
 from ft_plugin_trainer.encoding import NextTokenCollator
 from ft_plugin_trainer.logprobs import exact_dtype
+from ft_plugin_trainer.modes import evaluating
 from ft_plugin_trainer.targets import IGNORE
 from ftk.problems import RunError
 
@@ -71,7 +71,8 @@ def fault(model: nn.Module, tokenizer: PreTrainedTokenizerBase, *, half: bool = 
     tolerance = 1e-2 if half else 1e-5
     batches = [_batch(tokenizer, model, changed=changed) for changed in (False, True)]
     changed_BT, others_BT = _places(batches[0]["input_ids"])
-    with _evaluating(model):
+    # Checkpointing's older form allows no gradients but of everything.
+    with evaluating(model):
         (logits_NV, grad_BTH), (again_NV, grad_again_BTH) = (_measure(model, b, others_BT) for b in batches)
         if (
             _differ(logits_NV, again_NV, tolerance)
@@ -211,18 +212,6 @@ def _calls(model: nn.Module, batch: Mapping[str, torch.Tensor], others_BT: torch
         for handle in handles:
             handle.remove()
     return calls
-
-
-@contextlib.contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Without dropout, and without checkpointing, of which the older form allows no gradients but of everything."""
-    training = [m for m in model.modules() if m.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def _differ(a: torch.Tensor, b: torch.Tensor, tolerance: float) -> bool:

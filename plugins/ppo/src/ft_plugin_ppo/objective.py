@@ -15,12 +15,13 @@ from torch import nn
 
 from ft_plugin_grpo.completions import columns_of
 from ft_plugin_grpo.objective import at_temperature, from_all_processes
-from ft_plugin_reference_model.reference import Reference, evaluating
+from ft_plugin_reference_model.reference import Reference
 from ft_plugin_rewards.scoring import Rewards
 from ft_plugin_rm.value_head import NAME, ValueHead, values_at
 from ft_plugin_rollouts import log
 from ft_plugin_rollouts.prompts import Prompt, prompts_of, text_of
 from ft_plugin_rollouts.rollouts import Completion, Rollouts, seed_of
+from ft_plugin_trainer.modes import evaluating
 from ft_plugin_trainer.objective import Batch, Objective, Sums
 from ft_plugin_trainer.targets import IGNORE, TargetLogprobs, unwrapped
 from ftk.problems import RunError

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ft_plugin_reference_model.reference import evaluating
+from ft_plugin_trainer.modes import evaluating
 from ft_plugin_trainer.targets import IGNORE, TargetLogprobs, unwrapped
 from ftk.problems import RunError
 

@@ -20,6 +20,7 @@ from ft_plugin_peft.adapters import load_adapter
 from ft_plugin_peft.config import AdapterConfig
 from ft_plugin_peft.merging import merged
 from ft_plugin_trainer.config import TrainerConfig
+from ft_plugin_trainer.modes import evaluating
 from ft_plugin_trainer.targets import unwrapped
 from ftk.problems import RunError
 
@@ -204,18 +205,6 @@ def _switched_off(model: Any) -> Iterator[None]:
         model.base_model.enable_adapter_layers()
         for parameter, requires_grad in trains.items():
             parameter.requires_grad_(requires_grad)
-
-
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Without dropout, and each module back in its mode after."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def _is_sharded(model: nn.Module) -> bool:

@@ -17,6 +17,7 @@ from ft_plugin_merge.folder import mark, replacing
 from ft_plugin_merge.probe import TOLERANCE
 from ft_plugin_peft.config import AdapterConfig
 from ft_plugin_peft.merging import merged
+from ft_plugin_trainer.modes import evaluating
 from ftk import __version__
 from ftk.contracts import Artifact, Message
 from ftk.markers import hookimpl
@@ -109,12 +110,8 @@ def scores_of(
     """Scores of rendered texts, padded to one batch, by the value head or by a classifier."""
     rows = tokenizer(texts, add_special_tokens=False, return_tensors="pt", padding=True, padding_side="right")
     inputs = {name: rows[name].to(model.device) for name in ("input_ids", "attention_mask")}
-    training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         values = model(**inputs).logits[:, 0] if head is None else last_values(model, head, inputs)
-    finally:
-        model.train(training)
     return values.double().cpu()
 
 

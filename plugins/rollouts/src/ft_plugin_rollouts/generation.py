@@ -12,6 +12,7 @@ from torch.distributed.tensor import DTensor
 from transformers import PreTrainedTokenizerBase
 
 from ft_plugin_generate.engine import SAMPLING
+from ft_plugin_trainer.modes import evaluating
 from ftk.problems import RunError
 
 from .sampling import Sampling
@@ -72,17 +73,13 @@ class TransformersEngine:
 @contextlib.contextmanager
 def answering(model: nn.Module) -> Iterator[None]:
     """Without gradients, dropout and checkpointing, and without what the model's author recommends for sampling."""
-    training = [module for module in model.modules() if module.training]
     config = model.generation_config
     recommended = {name: getattr(config, name) for name in SAMPLING if hasattr(config, name)}
-    model.eval()
     for name in recommended:
         setattr(config, name, None)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(model):
             yield
     finally:
         for name, value in recommended.items():
             setattr(config, name, value)
-        for module in training:
-            module.training = True
