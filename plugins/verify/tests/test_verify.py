@@ -116,6 +116,7 @@ def test_keys_that_publish_or_do_not_fit_are_left_out():
     kept = few_steps({"push_to_hub": True, "adapter_name_or_path": "x", "lora_rank": 4, "max_samples": 10}, 3)
     assert "push_to_hub" not in kept and "adapter_name_or_path" not in kept
     assert kept["lora_rank"] == 4 and kept["max_samples"] == 10 and kept["report_to"] == "none"
+    assert few_steps({"freeze_trainable_layers": -3}, 3)["freeze_trainable_layers"] == -1
     assert "bf16" not in exact({"bf16": True}, 8, 2048)
 
 
@@ -134,6 +135,11 @@ def test_curves_that_differ_fail_by_name(capsys):
         _report({"one batch": [1.0, 0.9], "packed": [1.0, 0.9], "row by row": [1.0, 0.9001]}, as_json=False)
     with pytest.raises(RunError, match="not one curve: packed"):
         _report({"one batch": [1.0, 0.9], "packed": [1.0]}, as_json=False)
+
+
+def test_a_flat_curve_is_said_to_show_little(capsys):
+    _report({"one batch": [0.0, 0.0], "row by row": [0.0, 0.0]}, as_json=False)
+    assert "warning: the loss is 0 in every step" in capsys.readouterr().err
 
 
 def test_an_odd_number_of_rows_cannot_be_halved(config):

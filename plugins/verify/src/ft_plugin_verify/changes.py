@@ -33,6 +33,8 @@ def few_steps(keys: Mapping[str, Any], steps: int) -> dict[str, Any]:
     """The keys of a run, but for a few steps on small models."""
     kept = {key: value for key, value in keys.items() if key not in LEFT_OUT}
     less = {key: steps for key in ("eval_steps",) if key in keys}
+    if abs(layers := keys.get("freeze_trainable_layers") or 0) > 1:
+        less["freeze_trainable_layers"] = 1 if layers > 0 else -1  # a shrunken model has few
     return (
         kept
         | less
