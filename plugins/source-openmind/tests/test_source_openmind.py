@@ -1,52 +1,13 @@
-"""The hub: what is asked of its package, and what is said where the package or the data is not there."""
-
-import json
-import sys
-
-import datasets
 import pytest
 
 from ft_plugin_source_openmind import plugin
-from ftk.contracts import DatasetSpec
-from ftk.problems import ConfigError, RunError
 from ftk_sdk.contracts import PluginContract, SourceContract
-from ftk_sdk.testing import make_plan, make_run
 
-KEYS = {"stage": "pt", "finetuning_type": "full", "model_name_or_path": "x", "dataset": "openmind:org/name"}
+from ...data.tests.hub_source import HubRequests, standing_in, write_rows
 
 
 class TestPlugin(PluginContract):
     plugin = plugin
-
-
-@pytest.fixture
-def package(tmp_path, monkeypatch):
-    """Stands for the package, which has pins of its own: it writes down what it is asked for."""
-    file = tmp_path / "site" / "openmind/__init__.py"
-    file.parent.mkdir(parents=True)
-    for name in ("__init__.py", file.name):
-        (file.parent / name).touch()
-    file.write_text(PACKAGE)
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    yield tmp_path
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("openmind", "ft_plugin_source_openmind")]:
-        if name not in (plugin.__name__, "ft_plugin_source_openmind"):
-            del sys.modules[name]
-
-
-@pytest.mark.usefixtures("package")
-class TestRows(SourceContract):
-    component = "source:openmind"
-
-    def write(self, folder, rows):
-        (folder / "rows.json").write_text(json.dumps(list(rows)))
-        return str(folder / "rows.json")
-
-
-def opened(folder, spec=None, **keys):
-    run = make_run({"output_dir": str(folder / "out"), **keys}, components=["source:openmind", "loader:hf"])
-    given = {"name": "x", "source": "openmind", "location": "org/name", "formatting": "alpaca", **(spec or {})}
-    return run.open_source(DatasetSpec(**given)), sys.modules["openmind"].ASKED
 
 
 PACKAGE = """
@@ -63,31 +24,20 @@ class OmDataset:
 """
 
 
-def test_name_split_folder_and_token_are_passed_on(package):
-    spec = {"subset": "part", "split": "test", "folder": "inner", "revision": "v1"}
-    data, asked = opened(package, spec, om_hub_token="secret")
-    assert data.to_list() == [{"instruction": "a", "output": "b"}]
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    yield from standing_in(plugin, "openmind/__init__.py", PACKAGE, tmp_path, monkeypatch)
+
+
+@pytest.mark.usefixtures("package")
+class TestRows(SourceContract):
+    component = "source:openmind"
+
+    def write(self, folder, rows):
+        return write_rows(folder, rows)
+
+
+class TestRequests(HubRequests):
+    source, hub, module = "openmind", "Modelers", "openmind"
+    token, variable = "om_hub_token", "USE_OPENMIND_HUB"
     options = {"name": "part", "data_dir": "inner", "split": "test", "streaming": False}
-    assert asked == [("org/name", {**options, "revision": "v1", "token": "secret"})]
-    assert isinstance(data, datasets.Dataset)
-
-
-def test_what_the_hub_refuses_is_told_in_one_line(package):
-    with pytest.raises(RunError) as error:
-        opened(package, {"location": "org/missing"})
-    text = "dataset 'org/missing' of Modelers cannot be read: 404: no such dataset long trace"
-    assert str(error.value).splitlines()[0] == text
-
-
-def test_a_run_without_the_package_is_told_what_to_install():
-    with pytest.raises(ConfigError) as error:
-        make_plan(KEYS)
-    assert "source:openmind needs the package 'openmind'" in str(error.value)
-    assert "pip install openmind" in str(error.value)
-
-
-def test_ids_without_a_prefix_are_its_own_where_the_variable_says_so(monkeypatch, package):
-    monkeypatch.setenv("USE_OPENMIND_HUB", "1")
-    assert "source:openmind" in make_plan({**KEYS, "dataset": "org/name"})
-    monkeypatch.delenv("USE_OPENMIND_HUB")
-    assert "source:openmind" not in make_plan({**KEYS, "dataset": "org/name"})
