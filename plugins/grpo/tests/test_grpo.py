@@ -16,6 +16,8 @@ from ftk_sdk.fakes import installed_with
 from ftk_sdk.fakes import plugin as fake
 from ftk_sdk.testing import make_plan
 
+from .stage_of_groups import KEYS, LOSS_ON
+
 
 class TestPlugin(PluginContract):
     plugin = plugin
@@ -23,17 +25,9 @@ class TestPlugin(PluginContract):
 
 class TestStage(StageContract):
     component = "stage:grpo"
-    keys = {
-        "template": "chatml",
-        "reward_funcs": ["format"],
-        "rewards_format": ".*[aeiou].*",
-        "max_new_tokens": 6,
-        "grpo_num_generate_samples": 4,
-        "grpo_beta": 0.1,
-        "grpo_mask_truncated": False,
-    }
+    keys = KEYS | {"grpo_mask_truncated": False}
     example = Example(messages=[{"role": "user", "content": "hello"}, {"role": "assistant", "content": "fox"}])
-    loss_on = {}
+    loss_on = LOSS_ON
 
 
 def log(folder) -> list[dict]:

@@ -6,9 +6,10 @@ import torch
 
 from ft_plugin_reinforce_plus_plus import plugin
 from ft_plugin_reinforce_plus_plus.advantage import normalised
-from ftk.contracts import Example
 from ftk_sdk.contracts import PluginContract, StageContract
 from ftk_sdk.evidence import checked
+
+from ...grpo.tests.stage_of_groups import EXAMPLE, KEYS, LOSS_ON
 
 
 class TestPlugin(PluginContract):
@@ -17,16 +18,7 @@ class TestPlugin(PluginContract):
 
 class TestStage(StageContract):
     component = "stage:reinforce_plus_plus"
-    keys = {
-        "template": "chatml",
-        "reward_funcs": ["format"],
-        "rewards_format": ".*[aeiou].*",
-        "max_new_tokens": 6,
-        "grpo_num_generate_samples": 4,
-        "grpo_beta": 0.1,
-    }
-    example = Example(messages=[{"role": "user", "content": "hello"}])
-    loss_on = {}
+    keys, example, loss_on = KEYS, EXAMPLE, LOSS_ON
 
 
 @checked(stage="reinforce_plus_plus", loss="advantage reinforce_plus_plus", against="Python's statistics, in float64")

@@ -5,9 +5,10 @@ import torch
 
 from ft_plugin_rloo import plugin
 from ft_plugin_rloo.advantage import leave_one_out
-from ftk.contracts import Example
 from ftk_sdk.contracts import PluginContract, StageContract
 from ftk_sdk.evidence import checked
+
+from ...grpo.tests.stage_of_groups import EXAMPLE, KEYS, LOSS_ON
 
 
 class TestPlugin(PluginContract):
@@ -16,16 +17,7 @@ class TestPlugin(PluginContract):
 
 class TestStage(StageContract):
     component = "stage:rloo"
-    keys = {
-        "template": "chatml",
-        "reward_funcs": ["format"],
-        "rewards_format": ".*[aeiou].*",
-        "max_new_tokens": 6,
-        "grpo_num_generate_samples": 4,
-        "grpo_beta": 0.1,
-    }
-    example = Example(messages=[{"role": "user", "content": "hello"}])
-    loss_on = {}
+    keys, example, loss_on = KEYS, EXAMPLE, LOSS_ON
 
 
 @checked(stage="rloo", loss="advantage rloo", against="the mean of the others, completion by completion, in float64")
