@@ -7,8 +7,6 @@ from safetensors.torch import load_file
 
 from ft_plugin_grpo import plugin
 from ft_plugin_grpo.losses import LOSSES
-from ft_plugin_grpo.objective import at_temperature
-from ft_plugin_grpo.repeating import RepeatedBatches
 from ftk.contracts import Example
 from ftk.problems import ConfigError, RunError
 from ftk_sdk.contracts import PluginContract, StageContract
@@ -192,25 +190,6 @@ def test_a_checkpoint_without_its_completions_is_told_of(bench):
     kept.unlink()
     with pytest.raises(RunError, match="the checkpoint holds no completions to go on with"):
         bench(**keys, output_dir=str(folder), max_steps=4)
-
-
-def test_batches_are_drawn_several_times_and_each_epoch_in_another_order():
-    sampler = RepeatedBatches(7, 2, 3, seed=1)
-    first = list(sampler)
-    assert len(first) == len(sampler) == 18
-    for at in (0, 6, 12):
-        assert first[at : at + 2] == first[at + 2 : at + 4] == first[at + 4 : at + 6]
-    assert len(set(first)) == 6
-    sampler.set_epoch(1)
-    assert list(sampler) != first
-    assert list(RepeatedBatches(5, 2, 2, seed=None)) == [0, 1, 0, 1, 2, 3, 2, 3]
-
-
-def test_a_temperature_divides_logits():
-    logits_NV = torch.randn(3, 7, dtype=torch.float64)
-    targets_N = torch.tensor([1, 4, 0])
-    wanted = (logits_NV / 0.5).softmax(-1)[range(3), targets_N].log()
-    torch.testing.assert_close(at_temperature(logits_NV, targets_N, temperature=0.5), wanted)
 
 
 def test_the_probabilities_that_are_trained_are_those_that_were_drawn_from(bench):

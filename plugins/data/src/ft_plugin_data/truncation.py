@@ -246,7 +246,7 @@ class Fitting:
         if rest := len(messages) - 1 - i:
             where.append(f"{rest} turns at the end")
         cut = spliced(whole, outline, self.cutoff_len, self.template) if self._exceeds(whole) else whole
-        return cut and Fitted(cut, where=" and ".join(where))
+        return None if cut is None else Fitted(cut, where=" and ".join(where))
 
     def _outline(
         self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]

@@ -7,25 +7,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-import torch.distributed
 from torch import nn
 
 from ft_plugin_reference_model.reference import Reference
 from ft_plugin_rewards.scoring import Rewards
 from ft_plugin_rollouts import log
+from ft_plugin_rollouts.batches import drawn_logprobs, metric_sums, targets_of
+from ft_plugin_rollouts.processes import from_all_processes
 from ft_plugin_rollouts.prompts import Prompt, prompts_of, text_of
-from ft_plugin_rollouts.rollouts import Rollouts
-from ft_plugin_trainer.logprobs import gather_logprobs
+from ft_plugin_rollouts.rollouts import Rollouts, columns_of
 from ft_plugin_trainer.modes import evaluating
 from ft_plugin_trainer.objective import Batch, Objective, Sums
 from ft_plugin_trainer.targets import IGNORE, TargetLogprobs, sum_by_row, unwrapped
 from ftk.problems import RunError
 
-from .completions import METRIC, Scored, batch_of, columns_of, inputs_of, targets_of
+from .completions import Scored, batch_of
 from .config import GrpoConfig
 from .losses import PolicyLoss, k3, weights_of
 from .specs import Advantage
@@ -92,9 +91,9 @@ class PolicyGradient(Objective):
         return torch.tensor(len(batch["learnt"]), device=batch["learnt"].device)
 
     def sums(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> Sums:
-        targets_BT = targets_of(batch)
-        mask_BT = targets_BT != IGNORE
-        new_N, row_N = self._values(model, batch, targets_BT), mask_BT.nonzero()[:, 0]
+        mask_BT = targets_of(batch) != IGNORE
+        row_N = mask_BT.nonzero()[:, 0]
+        new_N = drawn_logprobs(self.scores, model, batch, temperature=self.temperature)
         old_N = batch["old"][mask_BT].to(new_N.dtype) if "old" in batch else new_N.detach()
         advantages_N = batch["advantages"][row_N].to(new_N.dtype)
         loss_N, clipped_N = self.loss.surrogate(new_N, old_N, advantages_N, row_N, low=self.low, high=self.high)
@@ -111,11 +110,7 @@ class PolicyGradient(Objective):
         sums["loss"] = ((loss_N * weights_N).sum(), self.count(batch))
         sums["entropy"] = (-new_N.detach().sum(), tokens)  # of what was drawn: on average that of the policy
         sums["clipped"] = (clipped_N.sum(), tokens)
-        for name, values_B in batch.items():
-            if name.startswith(METRIC):
-                known_B = ~values_B.isnan()
-                sums[name.removeprefix(METRIC)] = (values_B.nansum(), known_B.sum())
-        return sums
+        return sums | metric_sums(batch)
 
     def state(self) -> dict[str, torch.Tensor]:
         return {f"{i:04}.{name}": value for i, batch in enumerate(self._kept) for name, value in batch.items()}
@@ -195,23 +190,12 @@ class PolicyGradient(Objective):
 
     def _logprobs(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Of the tokens of completions as (B, T), at the positions that predict them; 0 elsewhere. No gradient."""
-        targets_BT = targets_of(batch)
+        mask_BT = targets_of(batch) != IGNORE
         with torch.no_grad(), evaluating(model):
-            values_N = self._values(model, batch, targets_BT)
-        out_BT = torch.zeros(targets_BT.shape, dtype=values_N.dtype, device=values_N.device)
-        out_BT[targets_BT != IGNORE] = values_N
+            values_N = drawn_logprobs(self.scores, model, batch, temperature=self.temperature)
+        out_BT = torch.zeros(mask_BT.shape, dtype=values_N.dtype, device=values_N.device)
+        out_BT[mask_BT] = values_N
         return out_BT
-
-    def _values(self, model: nn.Module, batch: Mapping[str, torch.Tensor], targets_BT: torch.Tensor) -> torch.Tensor:
-        """Log-probabilities of the distribution that was drawn from."""
-        if self.temperature == 1:
-            return self.scores(model, inputs_of(batch), targets_BT).logprobs_N
-        function = partial(at_temperature, temperature=self.temperature)
-        return self.scores.values(model, inputs_of(batch), targets_BT, function).logprobs_N
-
-
-def at_temperature(logits_NV: torch.Tensor, targets_N: torch.Tensor, *, temperature: float) -> torch.Tensor:
-    return gather_logprobs(logits_NV / temperature, targets_N)
 
 
 def entry(row: Scored) -> dict[str, Any]:
@@ -224,12 +208,3 @@ def entry(row: Scored) -> dict[str, Any]:
         "rewards": row.parts,
         "advantage": row.advantage,
     }
-
-
-def from_all_processes(values: list) -> tuple[int, list]:
-    """The values of all processes, in their order, and where those of this one begin."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return 0, values
-    parts: list[list] = [[] for _ in range(torch.distributed.get_world_size())]
-    torch.distributed.all_gather_object(parts, values)
-    return sum(len(part) for part in parts[: torch.distributed.get_rank()]), [v for part in parts for v in part]

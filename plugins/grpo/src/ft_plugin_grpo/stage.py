@@ -8,7 +8,8 @@ from ft_plugin_data.config import DataConfig
 from ft_plugin_reference_model.reference import reference_for
 from ft_plugin_rewards.scoring import Rewards
 from ft_plugin_rollouts.prompts import PromptEncoder
-from ft_plugin_rollouts.rollouts import Rollouts
+from ft_plugin_rollouts.repeating import RepeatedBatches
+from ft_plugin_rollouts.rollouts import EVERY_TOKEN, Rollouts
 from ft_plugin_trainer.config import TrainerConfig
 from ft_plugin_trainer.trainer import FtkTrainer
 from ftk.contracts import Template
@@ -17,7 +18,6 @@ from ftk.problems import RunError
 
 from .config import GrpoConfig
 from .objective import PolicyGradient
-from .repeating import RepeatedBatches
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset, Sampler
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
     from ftk.contracts import Parts
     from ftk.run import Run
-
-EVERY_TOKEN = {"temperature": 1.0, "top_p": 1.0, "top_k": 0}
-"""Where the user does not say otherwise, completions are drawn from the very distribution that is trained."""
 
 
 class PolicyStage:

@@ -9,12 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch.nn import functional as F
 
-from ft_plugin_trainer.targets import IGNORE
+from ft_plugin_rollouts.batches import metric_columns, on_device, token_batch
 
-METRIC = "metric/"
-"""Prefix of columns of a batch that are logged: a number for each row."""
 COLUMNS = ("old", "value", "advantage", "return")
 """What is known of each token: its log-probability and its value when it was written, and what came of it."""
 
@@ -37,33 +34,18 @@ class Answer:
 
 
 def batch_of(answers: Sequence[Answer], pad: int, device: torch.device) -> dict[str, torch.Tensor]:
-    """A micro-batch, padded on the right.
+    """A micro-batch: what ``token_batch`` makes of the answers, and
 
-    input_ids, attention_mask, labels (B, T): ``IGNORE`` but at tokens of answers
     old, value, advantage, return (B, T): at the position that predicts the token, 0 elsewhere; where answers have them
     metric/... (B)
     """
-    shape = (len(answers), max(len(answer.ids) for answer in answers))
-    batch = {"input_ids": torch.full(shape, pad), "labels": torch.full(shape, IGNORE)}
-    batch["attention_mask"] = torch.zeros(shape, dtype=torch.long)
+    batch = token_batch([(answer.ids, answer.start) for answer in answers], pad)
     for name, values_N in answers[0].tokens.items():
-        batch[name] = torch.zeros(shape, dtype=values_N.dtype)
+        batch[name] = torch.zeros(batch["labels"].shape, dtype=values_N.dtype)
     for i, answer in enumerate(answers):
-        n = len(answer.ids)
-        batch["input_ids"][i, :n] = torch.tensor(answer.ids)
-        batch["attention_mask"][i, :n] = 1
-        batch["labels"][i, answer.start : n] = batch["input_ids"][i, answer.start : n]
         for name, values_N in answer.tokens.items():
-            batch[name][i, answer.start - 1 : n - 1] = values_N
-    for name in answers[0].metrics:
-        batch[METRIC + name] = torch.tensor([answer.metrics[name] for answer in answers], dtype=torch.float64)
-    exact = {torch.float64: torch.float32} if device.type == "mps" else {}
-    return {name: value.to(device, exact.get(value.dtype, value.dtype)) for name, value in batch.items()}
-
-
-def targets_of(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Labels moved left by one: the token that each position shall predict."""
-    return F.pad(batch["labels"][:, 1:], (0, 1), value=IGNORE)
+            batch[name][i, answer.start - 1 : len(answer.ids) - 1] = values_N
+    return on_device(batch | metric_columns(answer.metrics for answer in answers), device)
 
 
 def padded(answers: Sequence[Answer], name: str) -> torch.Tensor:
@@ -79,9 +61,7 @@ def packed(answers: Sequence[Answer]) -> dict[str, torch.Tensor]:
     out = {"ids": torch.tensor([token for answer in answers for token in answer.ids]), "sizes": sizes}
     for name in answers[0].tokens:
         out[f"token/{name}"] = torch.cat([answer.tokens[name] for answer in answers])
-    for name in answers[0].metrics:
-        out[METRIC + name] = torch.tensor([answer.metrics[name] for answer in answers], dtype=torch.float64)
-    return out
+    return out | metric_columns(answer.metrics for answer in answers)
 
 
 def unpacked(tensors: Mapping[str, torch.Tensor]) -> list[Answer]:

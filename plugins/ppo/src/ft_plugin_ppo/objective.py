@@ -7,27 +7,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from ft_plugin_grpo.completions import columns_of
-from ft_plugin_grpo.objective import at_temperature, from_all_processes
 from ft_plugin_reference_model.reference import Reference
 from ft_plugin_rewards.scoring import Rewards
 from ft_plugin_rm.value_head import NAME, ValueHead, values_at
 from ft_plugin_rollouts import log
+from ft_plugin_rollouts.batches import drawn_logprobs, metric_sums, targets_of
+from ft_plugin_rollouts.processes import from_all_processes
 from ft_plugin_rollouts.prompts import Prompt, prompts_of, text_of
-from ft_plugin_rollouts.rollouts import Completion, Rollouts, seed_of
+from ft_plugin_rollouts.rollouts import Completion, Rollouts, columns_of, seed_of
 from ft_plugin_trainer.modes import evaluating
 from ft_plugin_trainer.objective import Batch, Objective, Sums
 from ft_plugin_trainer.targets import IGNORE, TargetLogprobs, unwrapped
 from ftk.problems import RunError
 
 from .config import PpoConfig
-from .experience import METRIC, Answer, batch_of, packed, padded, targets_of, unpacked
+from .experience import Answer, batch_of, packed, padded, unpacked
 from .formulas import (
     adapted_coefficient,
     advantages,
@@ -96,10 +95,7 @@ class Ppo(Objective):
 
     def sums(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> Sums:
         sums: Sums = self._learnt(model, batch) if model.training else {}
-        for name, values_B in batch.items():
-            if name.startswith(METRIC):
-                known_B = ~values_B.isnan()
-                sums[name.removeprefix(METRIC)] = (values_B.nansum(), known_B.sum())
+        sums |= metric_sums(batch)
         if not model.training:
             reward, n = sums["reward"]
             sums["loss"] = (-reward, n)
@@ -236,12 +232,7 @@ class Ppo(Objective):
         return logp_N, values[-1].to(logp_N.dtype)
 
     def _logprobs(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """By the distribution that was drawn from."""
-        inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "use_cache": False}
-        if self.temperature == 1:
-            return self.scores(model, inputs, targets_of(batch)).logprobs_N
-        function = partial(at_temperature, temperature=self.temperature)
-        return self.scores.values(model, inputs, targets_of(batch), function).logprobs_N
+        return drawn_logprobs(self.scores, model, batch, temperature=self.temperature)
 
     def _batches(self, model: nn.Module, answers: Sequence[Answer]) -> Iterator[Batch]:
         """The longest answers first, together with others of their length."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ft_plugin_data.config import DataConfig
-from ft_plugin_grpo.repeating import RepeatedBatches
-from ft_plugin_grpo.stage import EVERY_TOKEN
 from ft_plugin_reference_model.reference import reference_for
 from ft_plugin_rewards.scoring import Rewards
 from ft_plugin_rm.value_head import head_for, load_into, starting_file
 from ft_plugin_rollouts.prompts import PromptEncoder
-from ft_plugin_rollouts.rollouts import Rollouts
+from ft_plugin_rollouts.repeating import RepeatedBatches
+from ft_plugin_rollouts.rollouts import EVERY_TOKEN, Rollouts
 from ft_plugin_trainer.config import TrainerConfig
 from ft_plugin_trainer.trainer import FtkTrainer
 from ftk.contracts import Template

@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 
     from ftk.run import Run
 
+    from .prompts import Prompt
     from .specs import RolloutEngine
 
+EVERY_TOKEN = {"temperature": 1.0, "top_p": 1.0, "top_k": 0}
+"""For ``unset``: completions are drawn from the very distribution that is trained."""
 KEYS = ("do_sample", "temperature", "top_p", "top_k", "repetition_penalty", "max_new_tokens")
 
 
@@ -92,6 +95,13 @@ class Rollouts:
 
     def _decode(self, ids: Sequence[int]) -> str:
         return self.tokenizer.decode(list(ids), skip_special_tokens=self.skip)
+
+
+def columns_of(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> dict[str, list[Any]]:
+    """What rewards are given beside prompts and completions; ``None`` where a row has no such column."""
+    names = dict.fromkeys(name for prompt in prompts for name in prompt.columns)
+    columns = {name: [prompt.columns.get(name) for prompt in prompts] for name in names}
+    return columns | {"finished": [completion.finished for completion in completions]}
 
 
 def seed_of(*parts: object) -> int:
