@@ -63,7 +63,9 @@ def measured(side: str, stage: str, asked: argparse.Namespace) -> tuple[float, f
     with tempfile.TemporaryDirectory() as folder:
         one, _, _ = run(side, stage, asked, 1, Path(folder) / "one")
         more, peak, losses = run(side, stage, asked, 1 + asked.steps, Path(folder) / "more")
-    return (more - one) / asked.steps, peak, losses
+    seconds = (more - one) / asked.steps
+    print(f"{stage} {side}: {seconds:.1f} CPU s a step, {peak:,.0f} MB, {shown(losses)}", file=sys.stderr, flush=True)
+    return seconds, peak, losses
 
 
 def run(side: str, stage: str, asked: argparse.Namespace, steps: int, out: Path) -> tuple[float, float, list[float]]:
