@@ -29,7 +29,10 @@ CONFIGS = {
         "stage: sfft\n",
         "bad.yaml:1: error: no plugin offers stage:sfft (stage: sfft)\n    did you mean 'sft'?",
     ),
-    "a stage to come": ("stage: grpo\n", "stage:grpo (stage: grpo) is provided by ft-plugin-grpo"),
+    "an adapter to come": (
+        "finetuning_type: oft\n",
+        "adapter:oft (finetuning_type: oft) is provided by ft-plugin-oft",
+    ),
     "an unknown adapter": ("finetuning_type: lara\n", "did you mean 'lora'?"),
     "an unknown template": ("template: qwen33\n", "bad.yaml:1: error: no plugin offers template:qwen33"),
     "an unknown engine": ("infer_backend: vlm\n", None),
@@ -103,7 +106,6 @@ DATA = {
     "fake.arrow": (b"not arrow", "fake.arrow"),
     "image.jsonl": (rows({"messages": [TALK[0], TALK[1]], "images": ["a.png"]}), "media rows need a vision template"),
     "type.xyz": (b"hello", "type.xyz"),
-    "long.jsonl": (rows({"instruction": "x" * 200_000, "output": "y"}), "long.jsonl"),
 }
 
 

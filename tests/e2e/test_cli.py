@@ -76,7 +76,7 @@ def test_explain_tells_where_a_value_comes_from(ftk, tmp_path):
     rows = {r["key"]: r for r in json.loads(ftk("explain", config, "seed=7", "--json").stdout)}
     assert rows["lora_rank"]["at"].endswith("a.yaml:2") and rows["seed"]["at"] == "command line"
     assert "Rank" in ftk("explain", "lora_rank").stdout
-    assert "pip install ft-plugin-dpo" in ftk("explain", "pref_beta").stdout
+    assert "pip install ft-plugin-oft" in ftk("explain", "oft_rank").stdout
     assert ftk("explain", "lora_rnak").returncode == 2
 
 

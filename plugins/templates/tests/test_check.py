@@ -17,8 +17,9 @@ REWRITES = CHATML.replace("m['content']", "(m['content'] if loop.last or m['role
 
 
 @pytest.fixture
-def ftk(capsys):
-    """Exit code and output of a command."""
+def ftk(capsys, monkeypatch):
+    """Exit code and output of a command, on a wide terminal."""
+    monkeypatch.setenv("COLUMNS", "200")
 
     def call(*words):
         with pytest.raises(SystemExit) as end:
