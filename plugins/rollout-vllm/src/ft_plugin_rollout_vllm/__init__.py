@@ -1,0 +1,1 @@
+"""Completions by vLLM while training."""
