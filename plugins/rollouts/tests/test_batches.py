@@ -10,13 +10,12 @@ from ft_plugin_rollouts.batches import (
     drawn_logprobs,
     metric_columns,
     metric_sums,
-    targets_of,
     token_batch,
 )
 from ft_plugin_rollouts.prompts import Prompt
 from ft_plugin_rollouts.repeating import RepeatedBatches
 from ft_plugin_rollouts.rollouts import Completion, columns_of
-from ft_plugin_trainer.targets import IGNORE, TargetLogprobs
+from ft_plugin_trainer.targets import IGNORE, TargetLogprobs, next_tokens
 from ftk_sdk.tiny import tiny_llama
 
 
@@ -44,7 +43,7 @@ def test_completions_are_padded_on_the_right_and_prompts_carry_no_loss():
     assert batch["input_ids"].tolist() == [[5, 6, 7, 8], [9, 3, 3, 3]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1, 1], [1, 0, 0, 0]]
     assert batch["labels"].tolist() == [[IGNORE, IGNORE, 7, 8], [IGNORE] * 4]
-    assert targets_of(batch).tolist() == [[IGNORE, 7, 8, IGNORE], [IGNORE] * 4]
+    assert next_tokens(batch["labels"]).tolist() == [[IGNORE, 7, 8, IGNORE], [IGNORE] * 4]
 
 
 def test_a_row_without_a_number_is_no_part_of_a_metric():

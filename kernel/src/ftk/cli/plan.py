@@ -13,7 +13,7 @@ from ..pipeline import Pipeline
 from ..plan import Plan
 from ..settings import RunConfig
 from .options import ConfigArgument, Json, Overrides, Strict, print_json
-from .session import open_plan, open_steps, show
+from .session import opened, show
 from .table import table
 
 
@@ -28,10 +28,11 @@ def plan(
     if action not in (None, "train", "export", "chat"):
         raise typer.BadParameter("train, export or chat", param_hint="--for")
     chosen: Action | None = action  # type: ignore[assignment]
-    if pipeline := open_steps(config, overrides, strict=strict):
-        print_steps(pipeline, json=json)
-        return
-    print_plan(open_plan(config, overrides, chosen, strict=strict), json=json)
+    found = opened(config, overrides, chosen, strict=strict)
+    if isinstance(found, Plan):
+        print_plan(found, json=json)
+    else:
+        print_steps(found, json=json)
 
 
 def print_steps(pipeline: Pipeline, *, json: bool = False) -> None:

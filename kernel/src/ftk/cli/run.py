@@ -12,13 +12,13 @@ import typer
 from .. import lock
 from ..contracts import Result
 from ..execute import start
-from ..problems import ConfigError
+from ..plan import Plan
 from ..run import Run
 from .main import plugin_command
 from .options import ConfigArgument, Json, Overrides, Strict, print_json
 from .pipeline import run_steps
 from .plan import print_plan, print_steps
-from .session import open_plan, open_run, open_steps, ready
+from .session import alone, open_run, opened, ready
 
 
 def run(
@@ -34,17 +34,17 @@ def run(
     if smoke:
         plugin_command("smoke")(config, overrides, json=json)
         return
-    pipeline = open_steps(config, overrides, strict=strict)
-    if pipeline is not None and step is None:
-        if dry_run:
-            print_steps(pipeline, json=json)
-        else:
-            words = ["run", config, *(overrides or ()), *(["--strict"] if strict else [])]
-            run_steps(pipeline, words, as_json=json)
+    found = opened(config, overrides, strict=strict)
+    if isinstance(found, Plan):
+        plan = alone(found, config, step)
+    elif step is not None:
+        plan = found[step].plan
+    elif dry_run:
+        print_steps(found, json=json)
         return
-    if pipeline is None and step is not None:
-        raise ConfigError.single(f"--step {step}: {config} is one run, not a pipeline", "leave --step out")
-    plan = open_plan(config, overrides, strict=strict) if pipeline is None else pipeline[str(step)].plan
+    else:
+        run_steps(found, ["run", config, *(overrides or ()), *(["--strict"] if strict else [])], as_json=json)
+        return
     if dry_run:
         print_plan(plan, json=json)
         return

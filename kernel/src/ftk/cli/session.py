@@ -43,6 +43,38 @@ def open_plan(
     return resolved(file | replaced, action, strict=strict, installed=installed)
 
 
+def open_training(config: str, overrides: Sequence[str] | None = None, step: str | None = None) -> Plan:
+    """The plan of a run that trains: that of the config, or of the named step of a pipeline."""
+    found = opened(config, overrides, "train")
+    if isinstance(found, Plan):
+        return alone(found, config, step)
+    if step is None:
+        names = ", ".join(s.name for s in found.steps if s.plan.action == "train")
+        raise ConfigError.single(f"{config} is a pipeline of several runs", f"choose one with --step: {names}")
+    plan = found[step].plan
+    if plan.action != "train":
+        raise ConfigError.single(f"--step {step}: it trains on nothing", "choose another")
+    return plan
+
+
+def alone(plan: Plan, config: str, step: str | None) -> Plan:
+    """The plan of a config that is one run. Raises ConfigError where a step of it is asked for."""
+    if step is not None:
+        raise ConfigError.single(f"--step {step}: {config} is one run, not a pipeline", "leave --step out")
+    return plan
+
+
+def opened(
+    config: str, overrides: Sequence[str] | None = None, action: Action | None = None, *, strict: bool = False
+) -> Plan | Pipeline:
+    """The plan of a config, or those of its steps where it is a pipeline: they know themselves what they are for."""
+    file, replaced = read(config, overrides)
+    installed = discover()
+    if not is_pipeline(file):
+        return resolved(file | replaced, action, strict=strict, installed=installed)
+    return plan_steps(file, replaced, lambda keys, action: resolved(keys, action, strict=strict, installed=installed))
+
+
 def resolved(
     raw: dict[str, Raw], action: Action | None = None, *, strict: bool = False, installed: Installed | None = None
 ) -> Plan:
@@ -53,15 +85,6 @@ def resolved(
     if strict and any(p.level == "warning" for p in plan.problems):
         raise ConfigError([_as_error(p) for p in plan.problems])
     return plan
-
-
-def open_steps(config: str, overrides: Sequence[str] | None = None, *, strict: bool = False) -> Pipeline | None:
-    """The steps of a pipeline, planned; ``None`` for a config that is one run."""
-    file, replaced = read(config, overrides)
-    if not is_pipeline(file):
-        return None
-    installed = discover()
-    return plan_steps(file, replaced, lambda keys, action: resolved(keys, action, strict=strict, installed=installed))
 
 
 def open_run(

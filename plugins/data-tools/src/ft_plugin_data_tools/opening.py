@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ft_plugin_data.config import DataConfig
-from ftk.cli.session import open_plan, open_steps, ready
-from ftk.plan import Plan
-from ftk.problems import ConfigError, RunError
+from ftk.cli.session import open_training, ready
+from ftk.problems import RunError
 from ftk.run import Run
 
 
@@ -32,28 +31,13 @@ def looked_at(
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ftk-data-"))
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
-        run = ready(_plan(config, [*(overrides or ()), "max_drop=null", *more], step))
+        run = ready(open_training(config, [*(overrides or ()), "max_drop=null", *more], step))
         run.output_dir = Path(folder)
         if quiet:
             logger = logging.getLogger("ftk")
             stack.callback(logger.setLevel, logger.level)
             logger.setLevel(logging.WARNING)
         yield run
-
-
-def _plan(config: str, words: Sequence[str], step: str | None) -> Plan:
-    pipeline = open_steps(config, words)
-    if pipeline is None:
-        if step is not None:
-            raise ConfigError.single(f"--step {step}: {config} is one run, not a pipeline", "leave --step out")
-        return open_plan(config, words, "train")
-    if step is None:
-        names = ", ".join(s.name for s in pipeline.steps if s.plan.action == "train")
-        raise ConfigError.single(f"{config} is a pipeline of several runs", f"choose one with --step: {names}")
-    plan = pipeline[step].plan
-    if plan.action != "train":
-        raise ConfigError.single(f"--step {step}: it trains on nothing", "choose another")
-    return plan
 
 
 def load_split(run: Run, split: str, encoder: Any) -> dict[str, Any]:

@@ -13,12 +13,12 @@ from ft_plugin_rollouts.rollouts import Rollouts, seed_of
 from ft_plugin_trainer.encoding import last_answer
 from ft_plugin_trainer.objective import NextToken
 from ft_plugin_trainer.predictions import Prediction, PredictionLoss, PredictionScores
-from ft_plugin_trainer.targets import IGNORE
+from ft_plugin_trainer.targets import IGNORE, next_tokens
 
 from .cache import Kept
 from .collate import ROW, RowCollator, rows_of
 from .loss import generalized_jsd, top_k_jsd
-from .teacher import model_inputs, targets_of
+from .teacher import model_inputs
 
 if TYPE_CHECKING:
     from ft_plugin_trainer.objective import Batch, Sums
@@ -64,7 +64,7 @@ class Distillation(NextToken):
         return self.answers.put_into(batches, model, self.step)
 
     def sums(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> Sums:
-        targets_BT = targets_of(batch)
+        targets_BT = next_tokens(batch["labels"])
         columns = {}
         if self.kept is not None and (kept := self.kept[0 if model.training else 1]) is not None:
             found = kept.of(batch[ROW].tolist())

@@ -13,7 +13,7 @@ from datasets import Dataset
 
 from ft_plugin_data.config import DataConfig
 from ft_plugin_data.truncation import Fitting
-from ft_plugin_rollouts.rollouts import Rollouts
+from ft_plugin_rollouts.rollouts import EVERY_TOKEN, Rollouts
 from ft_plugin_sft.stage import SftEncoder
 from ft_plugin_trainer.config import TrainerConfig
 from ft_plugin_trainer.predictions import PredictionLoss
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from ftk.contracts import Parts, Role
     from ftk.run import Run
 
-EVERY_TOKEN = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "max_new_tokens": 256}
-"""Where the user does not say otherwise, the student's answers are drawn from its very distribution."""
+OWN_ANSWERS = EVERY_TOKEN | {"max_new_tokens": 256}
+"""How the student's answers are drawn where the user does not say otherwise."""
 
 
 class Distill:
@@ -77,7 +77,7 @@ class Distill:
             loss=loss,
         )
         if config.distill_on_policy:
-            rollouts = Rollouts(run, parts.tokenizer, parts.template, unset=EVERY_TOKEN)
+            rollouts = Rollouts(run, parts.tokenizer, parts.template, unset=OWN_ANSWERS)
             share = config.distill_on_policy
             objective.answers = OwnAnswers(rollouts, parts.encoder.collate, share=share, seed=run.seed)  # type: ignore[arg-type]
         return FtkTrainer(run, parts, objective)

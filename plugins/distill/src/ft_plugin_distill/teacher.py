@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from ft_plugin_reference_model.reference import (
     SeparateModel,
@@ -16,7 +15,7 @@ from ft_plugin_reference_model.reference import (
     vocabulary_size,
 )
 from ft_plugin_trainer.logprobs import exact_dtype
-from ft_plugin_trainer.targets import IGNORE, TargetLogprobs
+from ft_plugin_trainer.targets import TargetLogprobs, next_tokens
 from ftk.problems import RunError
 
 from .config import DistillConfig
@@ -42,11 +41,6 @@ def model_inputs(batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: batch[name] for name in ("input_ids", "attention_mask")}
 
 
-def targets_of(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """(B, T): the token that each position shall predict."""
-    return F.pad(batch["labels"][:, 1:], (0, 1), value=IGNORE)
-
-
 def top_predictions(
     teacher: SeparateModel,
     student: nn.Module,
@@ -65,7 +59,7 @@ def top_predictions(
     for batch in batches:
         batch = {name: value.to(device) for name, value in batch.items()}
         with teacher.active(student) as module:
-            rows_NX, logits_of = scores.hidden(module, model_inputs(batch), targets_of(batch))
+            rows_NX, logits_of = scores.hidden(module, model_inputs(batch), next_tokens(batch["labels"]))
             found: list[Sequence[torch.Tensor]] = []
             for part in rows_NX.split(max(1, CHUNK // vocabulary)):
                 logits_nV = logits_of(module, part)[:, :vocabulary]

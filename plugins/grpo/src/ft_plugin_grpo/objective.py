@@ -15,13 +15,13 @@ from torch import nn
 from ft_plugin_reference_model.reference import Reference
 from ft_plugin_rewards.scoring import Rewards
 from ft_plugin_rollouts import log
-from ft_plugin_rollouts.batches import drawn_logprobs, metric_sums, targets_of
+from ft_plugin_rollouts.batches import drawn_logprobs, metric_sums
 from ft_plugin_rollouts.processes import from_all_processes
 from ft_plugin_rollouts.prompts import Prompt, prompts_of, text_of
 from ft_plugin_rollouts.rollouts import Rollouts, columns_of
 from ft_plugin_trainer.modes import evaluating
 from ft_plugin_trainer.objective import Batch, Objective, Sums
-from ft_plugin_trainer.targets import IGNORE, TargetLogprobs, sum_by_row, unwrapped
+from ft_plugin_trainer.targets import IGNORE, TargetLogprobs, next_tokens, sum_by_row, unwrapped
 from ftk.problems import RunError
 
 from .completions import Scored, batch_of
@@ -91,7 +91,7 @@ class PolicyGradient(Objective):
         return torch.tensor(len(batch["learnt"]), device=batch["learnt"].device)
 
     def sums(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> Sums:
-        mask_BT = targets_of(batch) != IGNORE
+        mask_BT = next_tokens(batch["labels"]) != IGNORE
         row_N = mask_BT.nonzero()[:, 0]
         new_N = drawn_logprobs(self.scores, model, batch, temperature=self.temperature)
         old_N = batch["old"][mask_BT].to(new_N.dtype) if "old" in batch else new_N.detach()
@@ -180,7 +180,7 @@ class PolicyGradient(Objective):
         device = unwrapped(model).get_input_embeddings().weight.device
         for at in range(0, len(rows), self.rows):
             batch = batch_of(rows[at : at + self.rows], self.rollouts.tokenizer.pad_token_id, device)
-            mask_BT = targets_of(batch) != IGNORE
+            mask_BT = next_tokens(batch["labels"]) != IGNORE
             policy_BT = self._logprobs(unwrapped(model), batch)
             with self.reference.active(model) as reference:
                 difference_BT = policy_BT - self._logprobs(reference, batch)
@@ -190,7 +190,7 @@ class PolicyGradient(Objective):
 
     def _logprobs(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Of the tokens of completions as (B, T), at the positions that predict them; 0 elsewhere. No gradient."""
-        mask_BT = targets_of(batch) != IGNORE
+        mask_BT = next_tokens(batch["labels"]) != IGNORE
         with torch.no_grad(), evaluating(model):
             values_N = drawn_logprobs(self.scores, model, batch, temperature=self.temperature)
         out_BT = torch.zeros(mask_BT.shape, dtype=values_N.dtype, device=values_N.device)

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import distributed, nn
-from torch.nn import functional as F
 
 from ft_plugin_preference.config import PreferenceConfig
 from ft_plugin_preference.stage import switch_off_dropout
 from ft_plugin_reference_model.reference import Reference, reference_for
 from ft_plugin_trainer.modes import evaluating
 from ft_plugin_trainer.objective import Objective
-from ft_plugin_trainer.targets import IGNORE, TargetLogprobs, sum_by_row
+from ft_plugin_trainer.targets import IGNORE, TargetLogprobs, next_tokens, sum_by_row
 
 from .answers import OTHER, length_of
 
@@ -55,7 +54,7 @@ def answer_scores(run: Run, model: nn.Module) -> AnswerScores:
 
 
 def summed(scores: TargetLogprobs, model: nn.Module, batch: Mapping[str, torch.Tensor], of: str) -> torch.Tensor:
-    targets_BT = F.pad(batch[f"{of}labels"][:, 1:], (0, 1), value=IGNORE)
+    targets_BT = next_tokens(batch[f"{of}labels"])
     inputs = {name: batch[f"{of}{name}"] for name in ("input_ids", "attention_mask")}
     return sum_by_row(scores(model, inputs, targets_BT).logprobs_N, targets_BT != IGNORE)
 

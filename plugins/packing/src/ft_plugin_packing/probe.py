@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback
 from ft_plugin_trainer.encoding import NextTokenCollator
 from ft_plugin_trainer.logprobs import exact_dtype
 from ft_plugin_trainer.modes import evaluating
-from ft_plugin_trainer.targets import IGNORE
+from ft_plugin_trainer.targets import IGNORE, next_tokens
 from ftk.problems import RunError
 
 from .collate import PackedCollator
@@ -134,7 +134,7 @@ def _measure(
     try:
         with torch.enable_grad():
             logits_BTV = _logits(model, inputs)
-            targets_BT = F.pad(labels_BT[:, 1:], (0, 1), value=IGNORE).masked_fill(~others_BT, IGNORE)
+            targets_BT = next_tokens(labels_BT).masked_fill(~others_BT, IGNORE)
             exact_BTV = logits_BTV.to(exact_dtype(logits_BTV.dtype))
             loss = F.cross_entropy(exact_BTV.flatten(0, 1), targets_BT.flatten(), ignore_index=IGNORE, reduction="sum")
             (grad_BTH,) = torch.autograd.grad(loss, embedded[0])

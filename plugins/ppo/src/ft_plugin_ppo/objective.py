@@ -16,13 +16,13 @@ from ft_plugin_reference_model.reference import Reference
 from ft_plugin_rewards.scoring import Rewards
 from ft_plugin_rm.value_head import NAME, ValueHead, values_at
 from ft_plugin_rollouts import log
-from ft_plugin_rollouts.batches import drawn_logprobs, metric_sums, targets_of
+from ft_plugin_rollouts.batches import drawn_logprobs, metric_sums
 from ft_plugin_rollouts.processes import from_all_processes
 from ft_plugin_rollouts.prompts import Prompt, prompts_of, text_of
 from ft_plugin_rollouts.rollouts import Completion, Rollouts, columns_of, seed_of
 from ft_plugin_trainer.modes import evaluating
 from ft_plugin_trainer.objective import Batch, Objective, Sums
-from ft_plugin_trainer.targets import IGNORE, TargetLogprobs, unwrapped
+from ft_plugin_trainer.targets import IGNORE, TargetLogprobs, next_tokens, unwrapped
 from ftk.problems import RunError
 
 from .config import PpoConfig
@@ -102,7 +102,7 @@ class Ppo(Objective):
         return sums
 
     def _learnt(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> Sums:
-        own, mask_BT = self.config, targets_of(batch) != IGNORE
+        own, mask_BT = self.config, next_tokens(batch["labels"]) != IGNORE
         logp_N, value_N = self._measured(model, batch)
         old_N, old_value_N, advantage_N, return_N = (
             batch[name][mask_BT].to(logp_N.dtype) for name in ("old", "value", "advantage", "return")
@@ -227,7 +227,7 @@ class Ppo(Objective):
 
     def _measured(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-probabilities of the answers' tokens, and values of the positions that predict them, N each."""
-        with values_at(model, self.head, targets_of(batch) != IGNORE) as values:
+        with values_at(model, self.head, next_tokens(batch["labels"]) != IGNORE) as values:
             logp_N = self._logprobs(model, batch)
         return logp_N, values[-1].to(logp_N.dtype)
 

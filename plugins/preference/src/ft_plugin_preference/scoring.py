@@ -12,10 +12,9 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from ft_plugin_trainer.modes import evaluating
-from ft_plugin_trainer.targets import IGNORE, TargetLogprobs, unwrapped
+from ft_plugin_trainer.targets import IGNORE, TargetLogprobs, next_tokens, unwrapped
 from ftk.problems import RunError
 
 from .losses import Pairs
@@ -51,7 +50,7 @@ class PairScorer:
     ) -> tuple[torch.Tensor, Any]:
         """Of every target of chosen and rejected of the first pair, the second, ...: both ways give the same."""
         inputs, labels = inputs_of(model, batch, one_row=one_row)
-        targets_BT = F.pad(labels[:, 1:], (0, 1), value=IGNORE)
+        targets_BT = next_tokens(labels)
         scores = self.logprobs(model, inputs, targets_BT)
         return scores.logprobs_N, scores.outputs
 

@@ -10,11 +10,10 @@ from functools import partial
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from ft_plugin_trainer.logprobs import gather_logprobs
 from ft_plugin_trainer.objective import Sums
-from ft_plugin_trainer.targets import IGNORE, TargetLogprobs
+from ft_plugin_trainer.targets import IGNORE, TargetLogprobs, next_tokens
 
 METRIC = "metric/"
 """Prefix of columns of a batch that are logged: a number for each row, NaN where there is none."""
@@ -58,20 +57,15 @@ def on_device(batch: Mapping[str, torch.Tensor], device: torch.device) -> dict[s
     return {name: value.to(device, narrower.get(value.dtype, value.dtype)) for name, value in batch.items()}
 
 
-def targets_of(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Labels moved left by one (B, T): the token that each position shall predict."""
-    return F.pad(batch["labels"][:, 1:], (0, 1), value=IGNORE)
-
-
 def drawn_logprobs(
     scores: TargetLogprobs, model: nn.Module, batch: Mapping[str, torch.Tensor], *, temperature: float
 ) -> torch.Tensor:
     """Log-probabilities (N) of the targets by the distribution that was drawn from."""
     inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "use_cache": False}
     if temperature == 1:
-        return scores(model, inputs, targets_of(batch)).logprobs_N
+        return scores(model, inputs, next_tokens(batch["labels"])).logprobs_N
     function = partial(at_temperature, temperature=temperature)
-    return scores.values(model, inputs, targets_of(batch), function).logprobs_N
+    return scores.values(model, inputs, next_tokens(batch["labels"]), function).logprobs_N
 
 
 def at_temperature(logits_NV: torch.Tensor, targets_N: torch.Tensor, *, temperature: float) -> torch.Tensor:

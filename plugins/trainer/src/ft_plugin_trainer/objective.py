@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from .predictions import PredictionLoss, PredictionScores, TokenLoss, with_z_loss
-from .targets import IGNORE, TargetLogprobs, unwrapped
+from .targets import IGNORE, TargetLogprobs, next_tokens, unwrapped
 
 Batch = dict[str, Any]
 """Tensors whose first dimension is rows, and perhaps lists of as many entries."""
@@ -126,7 +125,7 @@ class NextToken(Objective):
 
     def sums(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> Sums:
         inputs = {key: value for key, value in batch.items() if key not in ("labels", "weights")}
-        targets_BT = F.pad(batch["labels"][:, 1:], (0, 1), value=IGNORE)
+        targets_BT = next_tokens(batch["labels"])
         predict = self.accuracy and not model.training
         scores = (self.predictions or self.logprobs)(model, inputs, targets_BT, predict=predict)
         loss_N = -scores.logprobs_N if self.predictions else self.token_loss(scores.logprobs_N)

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.distributed.tensor import DTensor
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from .logprobs import CHUNK_ELEMENTS, LogitShape, exact_dtype, gather_logprobs, linear_logprobs, linear_values
@@ -207,6 +208,11 @@ def unwrapped(model: nn.Module) -> nn.Module:
         if inner is None:
             return model
         model = inner
+
+
+def next_tokens(labels_BT: torch.Tensor) -> torch.Tensor:
+    """Labels moved left by one (B, T): the token that each position shall predict."""
+    return F.pad(labels_BT[:, 1:], (0, 1), value=IGNORE)
 
 
 def sum_by_row(values_N: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:

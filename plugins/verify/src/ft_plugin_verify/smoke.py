@@ -10,14 +10,13 @@ import typer
 from ftk.cli.options import ConfigArgument, Json, Overrides
 from ftk.cli.pipeline import STATE
 from ftk.cli.run import run
-from ftk.cli.session import open_plan, open_steps, read
+from ftk.cli.session import opened, read
 from ftk.load import PIPELINE, Raw
+from ftk.plan import Plan
 from ftk.problems import FtkError
 from ftk.settings import RunConfig
 
 from .changes import LEFT_OUT, STEPS, beside, few_steps
-
-FILE = "smoke.yaml"
 
 
 def smoke(
@@ -27,8 +26,8 @@ def smoke(
     json: Json = False,
 ) -> None:
     """Run a whole config, export too, for a few steps on shrunken models, beside its output folder."""
-    pipeline = open_steps(config, overrides)
-    plans = [step.plan for step in pipeline.steps] if pipeline else [open_plan(config, overrides)]
+    found = opened(config, overrides)
+    plans = [found] if isinstance(found, Plan) else [step.plan for step in found.steps]
     file, replaced = read(config, overrides)
     keys = {key: item.value for key, item in (file | replaced).items()}
     secrets = {key for plan in plans for key in plan.config.secrets}

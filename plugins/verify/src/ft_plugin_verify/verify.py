@@ -19,8 +19,9 @@ import typer
 
 from ft_plugin_data.config import DataConfig
 from ftk.cli.options import ConfigArgument, Json, Overrides, print_json
-from ftk.cli.session import open_plan, open_steps, ready, resolved
+from ftk.cli.session import open_training, ready, resolved
 from ftk.cli.table import table
+from ftk.execute import start
 from ftk.load import Raw
 from ftk.plan import Plan
 from ftk.problems import ConfigError, Origin, RunError
@@ -43,7 +44,7 @@ def verify(
     """Train a config's stage in float64 on a shrunken model, its batch cut in every way, and require one curve."""
     if rows < 2 or rows % 2:
         raise ConfigError.single(f"--rows {rows} is not an even number of at least 2", "8 is the default")
-    plan = _planned(config, overrides, step)
+    plan = open_training(config, overrides, step)
     data = plan.config[DataConfig]
     keys = exact(plan.config.dump(), rows, data.cutoff_len)
     rows *= len(data.dataset or ())
@@ -64,16 +65,6 @@ def verify(
                     raise
                 typer.echo(f"packed: left out: {e.message}", err=True)
     _report(curves, json)
-
-
-def _planned(config: str, overrides: list[str] | None, step: str | None) -> Plan:
-    pipeline = open_steps(config, overrides)
-    if pipeline is None:
-        return open_plan(config, overrides, "train")
-    if step is None:
-        names = ", ".join(s.name for s in pipeline.steps if s.plan.action == "train")
-        raise ConfigError.single(f"{config} is a pipeline", f"choose one of its steps with --step: {names}")
-    return pipeline[step].plan
 
 
 def _ways(plan: Plan, rows: int) -> dict[str, dict[str, Any]]:
@@ -111,8 +102,6 @@ def _curve(keys: dict[str, Any], *, processes: int) -> list[float]:
         _in_processes(keys, folder.with_suffix(".yaml"), processes)
     else:
         with _quiet():
-            from ftk.execute import start
-
             start(ready(resolved({key: Raw(value, Origin("verify")) for key, value in keys.items()}, "train")))
     state = jsonlib.loads((folder / f"checkpoint-{STEPS}" / "trainer_state.json").read_text(encoding="utf-8"))
     return [entry["loss"] for entry in state["log_history"] if "loss" in entry]
@@ -141,15 +130,12 @@ def _interrupt(whole: Path, folder: Path) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    logger = logging.getLogger("ftk")
-    level = logger.level
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         logging.disable(logging.WARNING)
         try:
             yield
         finally:
             logging.disable(logging.NOTSET)
-            logger.setLevel(level)
 
 
 def _report(curves: dict[str, list[float]], as_json: bool) -> None:
