@@ -12,8 +12,9 @@ from ft_plugin_data.config import DataConfig
 from ft_plugin_data.truncation import Fitting
 from ft_plugin_kto.answers import AnswerEncoder
 from ft_plugin_kto.balance import tell_one_sided
-from ft_plugin_kto.objective import AnswerObjective, AnswerScores, answer_scores, total
+from ft_plugin_kto.objective import AnswerObjective, AnswerScores, answer_scores
 from ft_plugin_preference.config import PreferenceConfig
+from ft_plugin_trainer.processes import summed_over_processes
 from ft_plugin_trainer.trainer import FtkTrainer
 from ftk.contracts import Template
 from ftk.markers import hookimpl
@@ -69,7 +70,7 @@ class BcoObjective(AnswerObjective):
     def begin_step(self, model: nn.Module, batches: list[Batch]) -> list[Batch]:
         batches = super().begin_step(model, batches)
         if model.training:
-            self.seen_22 += total(self.new_22.to(batches[0]["labels"].device)).cpu()
+            self.seen_22 += summed_over_processes(self.new_22.to(batches[0]["labels"].device)).cpu()
             self.new_22 = torch.zeros_like(self.seen_22)
             # The trainer may have to take a batch twice, of which the second time counts nothing.
             self.to_see = set(range(len(batches)))

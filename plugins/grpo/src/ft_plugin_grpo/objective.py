@@ -16,11 +16,11 @@ from ft_plugin_reference_model.reference import Reference
 from ft_plugin_rewards.scoring import Rewards
 from ft_plugin_rollouts import log
 from ft_plugin_rollouts.batches import drawn_logprobs, metric_sums
-from ft_plugin_rollouts.processes import from_all_processes
 from ft_plugin_rollouts.prompts import Prompt, prompts_of, text_of
 from ft_plugin_rollouts.rollouts import Rollouts, columns_of
 from ft_plugin_trainer.modes import evaluating
 from ft_plugin_trainer.objective import Batch, Objective, Sums
+from ft_plugin_trainer.processes import from_all_processes
 from ft_plugin_trainer.targets import IGNORE, TargetLogprobs, next_tokens, sum_by_row, unwrapped
 from ftk.problems import RunError
 

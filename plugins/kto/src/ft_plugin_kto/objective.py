@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
-from torch import distributed, nn
+from torch import nn
 
 from ft_plugin_preference.config import PreferenceConfig
 from ft_plugin_preference.stage import switch_off_dropout
 from ft_plugin_reference_model.reference import Reference, reference_for
 from ft_plugin_trainer.modes import evaluating
 from ft_plugin_trainer.objective import Objective
+from ft_plugin_trainer.processes import summed_over_processes
 from ft_plugin_trainer.targets import IGNORE, TargetLogprobs, next_tokens, sum_by_row
 
 from .answers import OTHER, length_of
@@ -81,7 +82,7 @@ class AnswerObjective(Objective):
     def begin_step(self, model: nn.Module, batches: list[Batch]) -> list[Batch]:
         if self.ftx and model.training:
             good = torch.cat([batch["desirable"] for batch in batches]).double()
-            good_sum, n = total(torch.stack([good.sum(), good.new_tensor(len(good))]) * self.counts)
+            good_sum, n = summed_over_processes(torch.stack([good.sum(), good.new_tensor(len(good))]) * self.counts)
             self.answers_per_good = float(n / good_sum) if good_sum else 0.0
         device = next(model.parameters()).device
         return [{name: value.to(device) for name, value in batch.items()} for batch in batches]
@@ -116,10 +117,3 @@ class AnswerObjective(Objective):
         if any(name not in means for name in sides):
             return means
         return means | {"rewards/margins": means[sides[0]] - means[sides[1]]}
-
-
-def total(values: torch.Tensor) -> torch.Tensor:
-    """Summed over all processes."""
-    if distributed.is_available() and distributed.is_initialized():
-        distributed.all_reduce(values)
-    return values

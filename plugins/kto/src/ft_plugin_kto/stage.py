@@ -12,6 +12,7 @@ from torch import nn
 from ft_plugin_data.config import DataConfig
 from ft_plugin_data.truncation import Fitting
 from ft_plugin_preference.config import PreferenceConfig
+from ft_plugin_trainer.processes import summed_over_processes
 from ft_plugin_trainer.trainer import FtkTrainer
 from ftk.contracts import Template
 from ftk.markers import hookimpl
@@ -21,7 +22,7 @@ from .balance import tell_imbalance
 from .config import KtoConfig
 from .loss import LOSSES
 from .mismatched import with_other_answers
-from .objective import AnswerObjective, AnswerScores, answer_scores, total
+from .objective import AnswerObjective, AnswerScores, answer_scores
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -90,7 +91,7 @@ class KtoObjective(AnswerObjective):
             batch["other_logratios"] = self.scores.other_logratios(model, batch)
         if model.training:
             moved = torch.cat([batch["other_logratios"] for batch in batches]).double()
-            moved_sum, n = total(torch.stack([moved.sum(), moved.new_tensor(len(moved))]) * self.counts)
+            moved_sum, n = summed_over_processes(torch.stack([moved.sum(), moved.new_tensor(len(moved))]) * self.counts)
             self.kl = (moved_sum / n).clamp(min=0).cpu()
         return batches
 

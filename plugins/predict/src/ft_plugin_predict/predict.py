@@ -15,6 +15,7 @@ from torch import nn
 from ft_plugin_trainer.encoding import last_answer
 from ft_plugin_trainer.files import replace_text
 from ft_plugin_trainer.objective import NextToken
+from ft_plugin_trainer.processes import rank_of_all
 from ft_plugin_trainer.trainer import FtkTrainer
 from ftk.contracts import Artifact
 from ftk.markers import hookimpl
@@ -94,7 +95,7 @@ class Measure:
 
     def __call__(self, model: nn.Module, batch: Batch, counts: bool) -> Sums:
         pairs = [last_answer(*row) for row in zip(batch["input_ids"].tolist(), batch["labels"].tolist(), strict=True)]
-        part = (len(self.batches), torch.distributed.get_rank() if torch.distributed.is_initialized() else 0)
+        part = (len(self.batches), rank_of_all()[0])
         texts = self.answers.generate(model, [prompt for prompt, _ in pairs], part=part)
         made = [
             {

@@ -10,12 +10,12 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import torch
-import torch.distributed as dist
 from torch import nn
 from torch.nn import functional as F
 
 from ft_plugin_reference_model.reference import Reference
 from ft_plugin_trainer.objective import Batch, Objective, Sums, router_coefficient
+from ft_plugin_trainer.processes import from_all_processes, rank_of_all
 
 from .losses import Pairs, PreferenceLoss
 from .pairs import REFERENCE, length_of
@@ -60,7 +60,7 @@ class PairObjective(Objective):
         return length_of(row)
 
     def begin_step(self, model: nn.Module, batches: list[Batch]) -> list[Batch]:
-        if not self.coupled or (len(batches) == 1 and _processes() == 1):
+        if not self.coupled or (len(batches) == 1 and rank_of_all()[1] == 1):
             return batches
         device = next(model.parameters()).device
         batches = [{name: value.to(device) for name, value in batch.items()} for batch in batches]
@@ -165,16 +165,11 @@ def _fields(pairs: Pairs) -> list[str]:
     return [name for name in Pairs.__dataclass_fields__ if getattr(pairs, name) is not None]
 
 
-def _processes() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
 def _gathered(mine: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], int]:
     """The tensors of all processes end to end, and where this process's begin."""
-    if _processes() == 1:
+    if rank_of_all()[1] == 1:
         return mine, 0
     device = mine["chosen_B"].device
-    everyone: list[Any] = [None] * _processes()
-    dist.all_gather_object(everyone, {name: value.cpu() for name, value in mine.items()})
+    before, everyone = from_all_processes([{name: value.cpu() for name, value in mine.items()}])
     whole = {name: torch.cat([one[name] for one in everyone]).to(device) for name in mine}
-    return whole, sum(len(one["chosen_B"]) for one in everyone[: dist.get_rank()])
+    return whole, sum(len(one["chosen_B"]) for one in everyone[:before])
