@@ -130,6 +130,12 @@ def test_verify_finds_one_curve(config, capsys):
     assert logging.root.manager.disable == logging.NOTSET
 
 
+def test_a_stage_that_learns_from_rewards_has_a_curve_though_random_weights_earn_none(config, capsys):
+    verify(config(stage="grpo", reward_funcs="exact_answer", max_new_tokens=4), rows=2)
+    said = capsys.readouterr()
+    assert "added: a reward" in said.err and "shows little" not in said.err and "one curve" in said.err
+
+
 def test_curves_that_differ_fail_by_name(capsys):
     with pytest.raises(RunError, match="not one curve: row by row"):
         _report({"one batch": [1.0, 0.9], "packed": [1.0, 0.9], "row by row": [1.0, 0.9001]}, as_json=False)

@@ -58,6 +58,7 @@ def exact(keys: Mapping[str, Any], rows: int, cutoff_len: int) -> dict[str, Any]
         "model_dtype": "float64",
         "shrink_hidden_size": 32,
         "shrink_dropout": False,
+        "verify_reward": True,
         "max_samples": rows,
         "max_drop": "100%",
         "cutoff_len": min(cutoff_len, 256),

@@ -11,3 +11,5 @@ class ShrinkConfig:
     """Hidden size of the small model, which its other sizes follow."""
     shrink_dropout: bool = True
     """Keep the model's dropout; without it, a run draws nothing that depends on how a batch is cut."""
+    verify_reward: bool = False
+    """Add a reward that is a number from 0 to 1 drawn from a completion's text: a random model may earn no other."""

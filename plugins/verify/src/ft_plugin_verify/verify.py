@@ -48,6 +48,8 @@ def verify(
     data = plan.config[DataConfig]
     keys = exact(plan.config.dump(), rows, data.cutoff_len)
     rows *= len(data.dataset or ())
+    if "addon:rewards" in plan:
+        typer.echo("added: a reward drawn from the text of completions, as random weights may earn no other", err=True)
     curves: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(prefix="ftk-verify-") as folder:
         for number, (name, changes) in enumerate(_ways(plan, rows).items()):
