@@ -12,7 +12,7 @@ from ft_plugin_verify.changes import exact, few_steps
 from ft_plugin_verify.shrink import random_model
 from ft_plugin_verify.sizes import shrunken
 from ft_plugin_verify.smoke import smoke
-from ft_plugin_verify.verify import _report, verify
+from ft_plugin_verify.verify import Curve, _report, verify
 from ftk.problems import ConfigError, RunError
 from ftk_sdk.contracts import AddonContract, PluginContract
 from ftk_sdk.testing import make_run
@@ -130,21 +130,25 @@ def test_verify_finds_one_curve(config, capsys):
     assert logging.root.manager.disable == logging.NOTSET
 
 
-def test_a_stage_that_learns_from_rewards_has_a_curve_though_random_weights_earn_none(config, capsys):
-    verify(config(stage="grpo", reward_funcs="exact_answer", max_new_tokens=4), rows=2)
+def test_a_stage_that_learns_from_rewards_has_a_gradient_though_random_weights_earn_none(config, capsys):
+    verify(config(stage="grpo", reward_funcs="exact_answer", max_new_tokens=4), rows=2, json=True)
     said = capsys.readouterr()
-    assert "added: a reward" in said.err and "shows little" not in said.err and "one curve" in said.err
+    assert all(norm > 0 for norm in json.loads(said.out)["row by row"]["gradients"])
+    assert "added: a reward" in said.err and "two processes: left out" in said.err and "one curve" in said.err
 
 
 def test_curves_that_differ_fail_by_name(capsys):
     with pytest.raises(RunError, match="not one curve: row by row"):
-        _report({"one batch": [1.0, 0.9], "packed": [1.0, 0.9], "row by row": [1.0, 0.9001]}, as_json=False)
+        curves = {"one batch": [1.0, 0.9], "packed": [1.0, 0.9], "row by row": [1.0, 0.9001]}
+        _report({name: Curve(losses) for name, losses in curves.items()}, as_json=False)
     with pytest.raises(RunError, match="not one curve: packed"):
-        _report({"one batch": [1.0, 0.9], "packed": [1.0]}, as_json=False)
+        _report({"one batch": Curve([1.0, 0.9]), "packed": Curve([1.0])}, as_json=False)
+    with pytest.raises(RunError, match="not one curve: packed"):
+        _report({"one batch": Curve([0.0], [1.0]), "packed": Curve([0.0], [1.1])}, as_json=False)
 
 
 def test_a_flat_curve_is_said_to_show_little(capsys):
-    _report({"one batch": [0.0, 0.0], "row by row": [0.0, 0.0]}, as_json=False)
+    _report({name: Curve([0.0, 0.0], [0.0, 0.0]) for name in ("one batch", "row by row")}, as_json=False)
     assert "warning: the loss is 0 in every step" in capsys.readouterr().err
 
 

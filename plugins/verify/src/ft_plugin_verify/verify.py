@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +35,19 @@ PROCESSES = "two processes"
 PACKED = "packed"
 
 
+@dataclass
+class Curve:
+    """What a run logged, by step."""
+
+    losses: list[float]
+    gradients: list[float] = field(default_factory=list)
+    """Their norms: a loss may be the same number, as those of policy gradients are, whatever is learnt."""
+
+    def difference(self, other: Curve) -> float:
+        pairs = ((self.losses, other.losses), (self.gradients, other.gradients))
+        return max(largest_difference({"": one, "other": two}) for one, two in pairs)
+
+
 def verify(
     config: ConfigArgument,
     overrides: Overrides = None,
@@ -50,7 +64,7 @@ def verify(
     rows *= len(data.dataset or ())
     if "addon:rewards" in plan:
         typer.echo("added: a reward drawn from the text of completions, as random weights may earn no other", err=True)
-    curves: dict[str, list[float]] = {}
+    curves: dict[str, Curve] = {}
     with tempfile.TemporaryDirectory(prefix="ftk-verify-") as folder:
         for number, (name, changes) in enumerate(_ways(plan, rows).items()):
             if name == PACKED and _sequences(Path(folder) / "0") > rows:
@@ -76,6 +90,9 @@ def _ways(plan: Plan, rows: int) -> dict[str, dict[str, Any]]:
     ways[next(iter(ways))] = whole | {"save_steps": 1}
     ways[INTERRUPTED] = whole | {"overwrite_output_dir": False}
     ways[PROCESSES] = {"per_device_train_batch_size": rows // 2, "gradient_accumulation_steps": 1}
+    if "addon:rollouts" in plan:
+        typer.echo(f"{PROCESSES}: left out, as each draws completions of its own", err=True)
+        del ways[PROCESSES]
     if "packing" in plan.installed.index:
         unpacked = {name: keys | {"packing": False} for name, keys in ways.items()}
         return unpacked | ({PACKED: whole | {"packing": True}} if _packs(plan) else {})
@@ -97,8 +114,7 @@ def _sequences(folder: Path) -> int:
     return sum(ledger["sequences"] for ledger in ledgers)
 
 
-def _curve(keys: dict[str, Any], *, processes: int) -> list[float]:
-    """The losses of a run, by step."""
+def _curve(keys: dict[str, Any], *, processes: int) -> Curve:
     folder = Path(keys["output_dir"])
     if processes > 1:
         _in_processes(keys, folder.with_suffix(".yaml"), processes)
@@ -106,7 +122,8 @@ def _curve(keys: dict[str, Any], *, processes: int) -> list[float]:
         with _quiet():
             start(ready(resolved({key: Raw(value, Origin("verify")) for key, value in keys.items()}, "train")))
     state = jsonlib.loads((folder / f"checkpoint-{STEPS}" / "trainer_state.json").read_text(encoding="utf-8"))
-    return [entry["loss"] for entry in state["log_history"] if "loss" in entry]
+    log = [entry for entry in state["log_history"] if "loss" in entry]
+    return Curve([entry["loss"] for entry in log], [entry["grad_norm"] for entry in log if "grad_norm" in entry])
 
 
 def _in_processes(keys: dict[str, Any], path: Path, processes: int) -> None:
@@ -140,18 +157,19 @@ def _quiet() -> Iterator[None]:
             logging.disable(logging.NOTSET)
 
 
-def _report(curves: dict[str, list[float]], as_json: bool) -> None:
+def _report(curves: dict[str, Curve], as_json: bool) -> None:
     first = next(iter(curves.values()))
-    off = {name: largest_difference({"": first, name: curve}) for name, curve in curves.items()}
+    off = {name: first.difference(curve) for name, curve in curves.items()}
     if as_json:
-        print_json({name: {"losses": curve, "difference": off[name]} for name, curve in curves.items()})
+        print_json({name: vars(curve) | {"difference": off[name]} for name, curve in curves.items()})
     else:
-        steps = max(map(len, curves.values()))
-        shown = {name: [f"{loss:.6f}" for loss in curve] for name, curve in curves.items()}
+        steps = max(len(curve.losses) for curve in curves.values())
+        shown = {name: [f"{loss:.6f}" for loss in curve.losses] for name, curve in curves.items()}
         rows = [(name, *cells, *[""] * (steps - len(cells)), f"{off[name]:.1e}") for name, cells in shown.items()]
         typer.echo(table([("", *(f"step {n}" for n in range(1, steps + 1)), "difference"), *rows]))
     if wrong := [name for name, value in off.items() if not value < TOLERANCE]:
         raise RunError(f"not one curve: {', '.join(wrong)}", "the loss depends on how a batch is cut: tell its author")
-    if len(set(first)) == 1:
-        typer.echo(f"warning: the loss is {first[0]:g} in every step, which shows little", err=True)
+    if len(set(first.losses)) == 1 and not any(first.gradients):
+        message = f"the loss is {first.losses[0]:g} in every step and has no gradient, which shows little"
+        typer.echo(f"warning: {message}", err=True)
     typer.echo(f"one curve, in float64, to {max(off.values()):.0e}", err=True)
