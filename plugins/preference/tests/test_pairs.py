@@ -1,18 +1,8 @@
 import pickle
 
 import pytest
-import torch
 
-from ft_plugin_preference.pairs import (
-    CHOSEN,
-    PADDING,
-    PROMPT,
-    REJECTED,
-    PairCollator,
-    in_one_row,
-    in_two_rows,
-    length_of,
-)
+from ft_plugin_preference.pairs import CHOSEN, PADDING, PROMPT, REJECTED, PairCollator, length_of, lengths_of
 from ftk.contracts import Example
 from ftk.problems import RowError
 from ftk_sdk.testing import make_run
@@ -144,19 +134,5 @@ def test_columns_of_a_reference_become_part_of_the_batch():
     assert PairCollator(0)(rows)["ref_rejected_logps"].tolist() == [-0.1, -0.1]
 
 
-def test_in_one_row_positions_go_on_from_the_prompt_and_no_answer_sees_the_other():
-    made = in_one_row(PairCollator(0)(ROWS))
-    assert made["position_ids"].tolist() == [[0, 1, 2, 3, 4, 2, 3, 4, 5], [0, 1, 2, 3, 0, 1, 2, 0, 0]]
-    sees = made["mask"][0, 0]
-    assert sees[4].nonzero().flatten().tolist() == [0, 1, 2, 3, 4]
-    assert sees[6].nonzero().flatten().tolist() == [0, 1, 5, 6]
-    assert made["mask"][1, 0][8].nonzero().flatten().tolist() == [8]
-
-
-def test_in_two_rows_both_conversations_are_whole():
-    made = in_two_rows(PairCollator(0)(ROWS))
-    real = [ids[mask == 1].tolist() for ids, mask in zip(made["input_ids"], made["attention_mask"], strict=True)]
-    assert real == [[11, 12, 13, 21, 22], [11, 12, 13, 31, 32, 33], [41, 51, 52, 53], [41, 61, 62]]
-    targets = [labels[labels != -100].tolist() for labels in made["labels"]]
-    assert targets == [[21, 22], [32, 33], [51, 52, 53], [62]]
-    assert torch.equal(made["labels"][made["labels"] != -100], made["input_ids"][made["labels"] != -100])
+def test_parts_of_a_row_are_known_by_their_lengths():
+    assert lengths_of(PairCollator(0)(ROWS)).tolist() == [[2, 3, 4], [0, 4, 3]]

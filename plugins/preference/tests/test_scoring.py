@@ -1,4 +1,4 @@
-"""Both ways to compute a batch of pairs: one row with the prompt shared, two rows without."""
+"""All ways to compute a batch of pairs: by parts, in one row with a mask, and in two rows."""
 
 import copy
 import types
@@ -21,7 +21,8 @@ from transformers import (
 )
 
 from ft_plugin_preference.pairs import PairCollator
-from ft_plugin_preference.scoring import PairScorer, is_less_work
+from ft_plugin_preference.scoring import PairScorer
+from ft_plugin_trainer.targets import next_tokens
 from ftk.problems import RunError
 from ftk_sdk.evidence import checked
 from ftk_sdk.tiny import tiny_llama
@@ -70,6 +71,12 @@ def plainly(model: nn.Module, batch) -> torch.Tensor:
     return torch.stack(out)
 
 
+def token_logprobs(scorer, model, batch=BATCH):
+    """Of every target of chosen and rejected of the first pair, the second, ..."""
+    inputs = scorer.inputs(model, batch, {name: batch[name] for name in ("input_ids", "labels")})
+    return scorer.logprobs(model, inputs, next_tokens(inputs.pop("labels"))).logprobs_N
+
+
 def adapted(model):
     torch.manual_seed(0)
     made = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False))
@@ -81,17 +88,21 @@ def adapted(model):
     loss="prompt shared by both answers",
     against="one conversation at a time from whole logits in float64: values and gradients to 1e-9",
 )
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("one_row", [True, False])
-def test_both_ways_give_the_log_probabilities_that_answers_have_alone(attention, one_row):
+@pytest.mark.parametrize(
+    ("attention", "share"), [("sdpa", True), ("mask", True), ("eager", True), ("sdpa", False), ("eager", False)]
+)
+def test_all_ways_give_the_log_probabilities_that_answers_have_alone(attention, share):
     model = in_float64(tiny_llama(vocab_size=128))
-    model.config._attn_implementation = "sdpa"
     plain = copy.deepcopy(model)
-    model.config._attn_implementation = attention
-    logprobs_N, _ = PairScorer().token_logprobs(model, BATCH, one_row=one_row)
+    model.config._attn_implementation = "eager" if attention == "eager" else "sdpa"
+    scorer = PairScorer(share=share)
+    if attention == "mask":
+        scorer.shares(model, BATCH)
+        model.config._attn_implementation = "sdpa"
+    logprobs_N = token_logprobs(scorer, model)
     expected_N = plainly(plain, BATCH)
     # Eager attention has its softmax in float32.
-    tolerance = 1e-9 if attention == "sdpa" else 1e-6
+    tolerance = 1e-6 if attention == "eager" else 1e-9
     torch.testing.assert_close(logprobs_N, expected_N, rtol=0, atol=tolerance)
     weight_N = torch.linspace(-1, 1, len(expected_N), dtype=torch.float64)
     (logprobs_N * weight_N).sum().backward()
@@ -172,7 +183,7 @@ def test_a_model_that_lets_answers_see_each_other_is_found_out():
     model = tiny_llama(vocab_size=128).eval()
     model.model.embed_tokens = nn.Sequential(model.model.embed_tokens, Leaks())
     model.get_input_embeddings = lambda: model.model.embed_tokens[0]
-    with pytest.raises(RunError, match="gives the answers other log-probabilities than alone"):
+    with pytest.raises(RunError, match="gives the branches other log-probabilities than alone"):
         PairScorer(share=True)(model, BATCH)
 
 
@@ -185,10 +196,13 @@ def test_finding_out_leaves_random_numbers_and_modes_alone():
     assert torch.equal(torch.rand(3), expected) and all(module.training for module in model.modules())
 
 
-def test_prompts_are_shared_where_that_is_less_work():
+def test_where_pairs_need_a_mask_prompts_are_shared_if_that_is_less_work():
     model = tiny_llama()
-    assert is_less_work(model, batch_of((200, 10, 10), (150, 20, 5)))
-    assert not is_less_work(model, batch_of((2, 300, 300)))
+    scorer = PairScorer()
+    assert scorer.shares(model, batch_of((2, 300, 300)))
+    model.config._attn_implementation = "sdpa"
+    assert scorer.shares(model, batch_of((200, 10, 10), (150, 20, 5)))
+    assert not scorer.shares(model, batch_of((2, 300, 300)))
 
 
 def test_sums_are_those_of_each_answers_targets():
@@ -217,7 +231,7 @@ def test_tokens_beyond_the_shorter_answer_count_alpha(alpha):
     model = tiny_llama(vocab_size=128, dtype=torch.float64)
     scorer = PairScorer(ld_alpha=alpha)
     with torch.no_grad():
-        logprobs_N, _ = scorer.token_logprobs(model, BATCH, one_row=True)
+        logprobs_N = token_logprobs(scorer, model)
         made = scorer.pairs(logprobs_N, BATCH)
         mean_B = PairScorer().pairs(logprobs_N, BATCH).chosen_mean_B
     at, values = 0, logprobs_N.tolist()

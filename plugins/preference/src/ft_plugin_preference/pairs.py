@@ -3,7 +3,7 @@
 A pair is one row: ``prompt | chosen | rejected``. Both answers begin with the prompt's last token, which thus stands
 there twice, so that each has a position from which its first token is predicted.
 
-Shape suffixes: B pairs, T positions of a row, S positions of one conversation.
+Shape suffixes: B pairs, T positions of a row.
 """
 
 from __future__ import annotations
@@ -130,39 +130,6 @@ class PairCollator:
         return batch
 
 
-def in_one_row(batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """``position_ids`` (B, T) of both answers as if each followed the prompt, and who sees whom: ``mask`` (B, 1, T, T).
-
-    A position sees those before it of the prompt and of its own answer. Padding sees itself, as somebody must be seen.
-    """
-    segments_BT = batch["segments"]
-    chosen_B1 = (segments_BT == CHOSEN).sum(1, keepdim=True)
-    steps_BT = torch.arange(segments_BT.shape[1], device=segments_BT.device).expand_as(segments_BT)
-    positions_BT = torch.where(segments_BT == REJECTED, steps_BT - chosen_B1, steps_BT)
-    positions_BT = torch.where(segments_BT == PADDING, 0, positions_BT)
-    asks_BT1, asked_B1T = segments_BT[:, :, None], segments_BT[:, None, :]
-    sees_BTT = (asked_B1T == asks_BT1) | ((asked_B1T == PROMPT) & (asks_BT1 != PADDING))
-    earlier_BTT = steps_BT[:, None, :] <= steps_BT[:, :, None]
-    itself_BTT = steps_BT[:, None, :] == steps_BT[:, :, None]
-    mask_BTT = sees_BTT & earlier_BTT & ((asks_BT1 != PADDING) | itself_BTT)
-    return {"position_ids": positions_BT, "mask": mask_BTT[:, None]}
-
-
-def in_two_rows(batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """``input_ids``, ``labels`` and ``attention_mask`` of shape (2 B, S): chosen and rejected of the first pair, ...
-
-    Targets come in the same order as in one row.
-    """
-    segments_BT = batch["segments"]
-    prompt_B, chosen_B, rejected_B = ((segments_BT == part).sum(1) for part in (PROMPT, CHOSEN, REJECTED))
-    lengths_B2 = torch.stack([prompt_B + chosen_B, prompt_B + rejected_B], 1)
-    steps_S = torch.arange(int(lengths_B2.max()), device=segments_BT.device)
-    skipped_B2 = torch.stack([torch.zeros_like(chosen_B), chosen_B], 1)
-    in_answer_B2S = steps_S >= prompt_B[:, None, None]
-    index_B2S = steps_S + skipped_B2[..., None] * in_answer_B2S
-    real_B2S = steps_S < lengths_B2[..., None]
-    # Padding repeats a row's last position; nothing attends to it, and it carries no loss.
-    index_B2S = torch.where(real_B2S, index_B2S, (prompt_B + chosen_B + rejected_B - 1)[:, None, None]).flatten(1)
-    ids, labels = (batch[name].gather(1, index_B2S).view(-1, len(steps_S)) for name in ("input_ids", "labels"))
-    real = real_B2S.view(-1, len(steps_S))
-    return {"input_ids": ids, "labels": labels.masked_fill(~real, IGNORE), "attention_mask": real.long()}
+def lengths_of(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Positions of prompt, chosen and rejected of each row, of shape (B, 3)."""
+    return torch.stack([(batch["segments"] == part).sum(1) for part in (PROMPT, CHOSEN, REJECTED)], 1)

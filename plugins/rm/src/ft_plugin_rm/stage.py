@@ -12,7 +12,7 @@ from ft_plugin_data.config import DataConfig
 from ft_plugin_data.truncation import Fitting
 from ft_plugin_preference.config import PreferenceConfig
 from ft_plugin_preference.pairs import CHOSEN, REJECTED, length_of
-from ft_plugin_preference.scoring import PairScorer, inputs_of
+from ft_plugin_preference.scoring import PairScorer
 from ft_plugin_trainer.objective import Objective, Sums
 from ft_plugin_trainer.trainer import FtkTrainer
 from ftk.contracts import Template
@@ -21,7 +21,7 @@ from ftk.markers import hookimpl
 from .config import RmConfig
 from .encoding import MARGIN, RmEncoder
 from .loss import bradley_terry_loss
-from .value_head import NAME, ValueHead, draw, head_for, last_true, last_values, load_into, starting_file, values_of
+from .value_head import NAME, ValueHead, draw, head_for, last_true, load_into, starting_file, values_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -87,12 +87,10 @@ class BetterIsHigher(Objective):
 
     def _scores(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Of chosen and rejected, B each; the prompt is computed once where that works and is less work."""
-        one_row = self.pairs.shares(model, batch)
-        inputs, _ = inputs_of(model, batch, one_row=one_row)
-        if not one_row:
-            chosen_B, rejected_B = last_values(model, self.head, inputs).view(-1, 2).unbind(1)
-            return chosen_B, rejected_B
-        last_2B = torch.cat([last_true(batch["segments"] == part) for part in (CHOSEN, REJECTED)])
-        row_2B = torch.arange(len(batch["segments"]), device=last_2B.device).repeat(2)
-        chosen_B, rejected_B = values_of(model, self.head, inputs, row_2B, last_2B).chunk(2)
+        ends_BT = torch.zeros_like(batch["segments"], dtype=torch.bool)
+        for part in (CHOSEN, REJECTED):
+            ends_BT.scatter_(1, last_true(batch["segments"] == part)[:, None], True)
+        inputs = self.pairs.inputs(model, batch, {"input_ids": batch["input_ids"], "ends": ends_BT})
+        row_2B, position_2B = inputs.pop("ends").nonzero(as_tuple=True)
+        chosen_B, rejected_B = values_of(model, self.head, inputs, row_2B, position_2B).view(-1, 2).unbind(1)
         return chosen_B, rejected_B

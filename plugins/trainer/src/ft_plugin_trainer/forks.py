@@ -113,9 +113,13 @@ class Forks:
 
     def worth(self, model: nn.Module, lengths_BK: torch.Tensor) -> bool:
         """Whether these rows can be computed together, and that is less work than apart."""
-        if self.fault(model) or int(_conversations(lengths_BK).max()) > window_of(_config(model)):
+        if self.fault(model) or not self.fits(model, lengths_BK):
             return False
         return _config(model)._attn_implementation == NAME or is_less_work(model, lengths_BK)
+
+    def fits(self, model: nn.Module, lengths_BK: torch.Tensor) -> bool:
+        """Whether no window of the model is shorter than a conversation. A mask says who sees whom in all layers."""
+        return int(_conversations(lengths_BK).max()) <= window_of(_config(model))
 
     def inputs(self, model: nn.Module, columns: Columns, lengths_BK: torch.Tensor) -> Columns:
         """``columns``, ``attention_mask`` and perhaps ``position_ids``, in whichever way is less work."""
@@ -202,15 +206,15 @@ def apart(columns: Columns, lengths_BK: torch.Tensor) -> Columns:
     steps_S = torch.arange(int(sizes_R.max()), device=lengths_BK.device)
     index_RS = steps_S + skipped_R[:, None] * (steps_S >= lengths_BK[row_R, :1])
     real_RS = steps_S < sizes_R[:, None]
-    index_RS = index_RS.where(real_RS, 0)
-    made = {name: value_BT[row_R[:, None], index_RS] for name, value_BT in columns.items()}
-    if "labels" in made:
-        made["labels"] = made["labels"].masked_fill(~real_RS, IGNORE)
+    made = {}
+    for name, value_BT in columns.items():
+        value_RS = value_BT[row_R[:, None], index_RS.where(real_RS, 0)]
+        made[name] = value_RS.masked_fill(~real_RS, IGNORE if name == "labels" else 0)
     return {**made, "attention_mask": real_RS.long()}
 
 
 def window_of(config: Any) -> float:
-    """How far back every layer of the model looks. What the mask says goes for all layers alike."""
+    """How far back every layer of the model looks."""
     sizes = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))
     return min((size for size in sizes if size), default=math.inf)
 
