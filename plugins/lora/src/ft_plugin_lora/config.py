@@ -20,6 +20,12 @@ class LoraConfig:
     mixture are no linear layers: `all,experts.gate_up_proj,experts.down_proj` adapts them too.
     """
 
+    lora_fused: bool = True
+    """Compute a layer and its update as one product, wherever the result is the same but for rounding.
+
+    Only training does so. A layer that needs more, for dropout, DoRA or quantised weights, computes as peft has it.
+    """
+
     @property
     def alpha(self) -> int:
         return self.lora_alpha if self.lora_alpha is not None else 2 * self.lora_rank

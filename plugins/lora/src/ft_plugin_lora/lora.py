@@ -19,6 +19,7 @@ from ftk.problems import RunError
 from ftk.run import Run
 
 from .config import LoraConfig
+from .fused import fuse
 from .targets import choose
 
 KEY_OF = {"r": "lora_rank", "lora_alpha": "lora_alpha", "lora_dropout": "lora_dropout"}
@@ -46,6 +47,8 @@ class Lora:
         if _checkpoints_reentrantly(run):
             # Reentrant checkpointing drops the gradients of a block none of whose inputs wants one.
             adapted.enable_input_require_grads()
+        if run.config[LoraConfig].lora_fused:
+            fuse(adapted)
         trainable, total = adapted.get_nb_trainable_parameters()
         run.logger.info(
             "lora: %s of %s parameters train (%.2f %%)", f"{trainable:,}", f"{total:,}", 100 * trainable / total
