@@ -127,7 +127,8 @@ def test_shuffling_can_be_turned_off(bench):
             seen.extend(batch["input_ids"][:, 0].tolist())
             return super().sums(model, batch)
 
-    bench.trainer(rows=rows, objective=Watch(), disable_shuffling=True, num_train_epochs=1).train()
+    keys = {"disable_shuffling": True, "sort_micro_batches": False, "num_train_epochs": 1}
+    bench.trainer(rows=rows, objective=Watch(), **keys).train()
     assert seen == [row["input_ids"][0] for row in rows]
 
 

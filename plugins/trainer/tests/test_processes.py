@@ -26,17 +26,26 @@ def train(folder: Path, processes: int, **keys) -> dict:
 def test_batches_accumulation_and_processes_of_equal_product_give_one_result(tmp_path):
     alone = train(tmp_path / "alone", 1, per_device_train_batch_size=2, gradient_accumulation_steps=4)
     splits = {
-        "two": {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2},
-        "two by length": {
+        "as drawn": {
+            "per_device_train_batch_size": 2,
+            "gradient_accumulation_steps": 2,
+            "sort_micro_batches": False,
+        },
+        "cut by cost": {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 4},
+        "in step": {
             "per_device_train_batch_size": 1,
             "gradient_accumulation_steps": 4,
-            "sort_micro_batches": True,
+            "accelerator_config": {"gradient_accumulation_kwargs": {"sync_each_batch": True}},
         },
     }
+    made = {}
     for name, keys in splits.items():
         together = train(tmp_path / name, 2, per_device_eval_batch_size=3, **keys)
+        made[name] = together["micro_batches"]
         assert together["losses"] == pytest.approx(alone["losses"], rel=0, abs=1e-9), name
         assert together["eval_loss"] == pytest.approx(alone["eval_loss"], rel=0, abs=1e-9), name
         for parameter, value in alone["weights"].items():
             torch.testing.assert_close(together["weights"][parameter], value, rtol=0, atol=1e-9)
         assert (tmp_path / name / "out" / "checkpoint-6" / "rng_state_1.pth").exists()
+    assert len(set(made["as drawn"])) == len(set(made["in step"])) == 1
+    assert len(set(made["cut by cost"])) == 2  # each process cuts its rows as is best for them

@@ -33,6 +33,9 @@ class Objective:
     counts: bool = True
     """Whether the step's rows count; not where they only repeat those of another process. Set before ``begin_step``."""
 
+    whole: bool = False
+    """Whether a step that fits into one micro-batch is less work in one than in several."""
+
     def begin_step(self, model: nn.Module, batches: list[Batch]) -> list[Batch]:
         """The micro-batches of an optimizer step, made of those that were drawn for it on this process.
 
@@ -54,7 +57,7 @@ class Objective:
         raise NotImplementedError
 
     def length(self, row: Mapping[str, Any]) -> int:
-        """How long a row of the dataset is. Saying so lets the trainer put rows of like length together.
+        """Positions of a row of the dataset. Saying so lets the trainer cut a global batch so that few are padding.
 
         Only where the sums of a batch are sums over its rows: no row may matter to another one's loss.
         """
@@ -143,6 +146,12 @@ class NextToken(Objective):
                 torch.tensor(len(targets_N), device=loss.device),
             )
         return sums
+
+
+def balances_experts(model: Any) -> bool:
+    """Whether the model returns a load-balancing loss, of which a part is minimised."""
+    config = unwrapped(model).config.get_text_config()
+    return bool(getattr(config, "output_router_logits", False) and router_coefficient(model))
 
 
 def router_coefficient(model: Any) -> float:

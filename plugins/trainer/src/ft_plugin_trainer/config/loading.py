@@ -10,7 +10,7 @@ class LoadingConfig:
     disable_shuffling: bool = False
     """Train on the rows in the order of the dataset."""
     sort_micro_batches: bool = True
-    """Cut each global batch into micro-batches of rows of like length: less padding, the same mathematics."""
+    """Cut each global batch into the micro-batches that take the least time; the mathematics stays the same."""
     train_sampling_strategy: Literal["random", "sequential", "group_by_length", "batch_rebalance"] = "random"
     """Order in which rows are drawn for training."""
     length_column_name: str = "length"
