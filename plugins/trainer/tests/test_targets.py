@@ -16,7 +16,7 @@ from transformers import (
 
 from ft_plugin_trainer.logprobs import gather_logprobs
 from ft_plugin_trainer.objective import NextToken
-from ft_plugin_trainer.targets import IGNORE, TargetLogprobs, sum_by_row
+from ft_plugin_trainer.targets import IGNORE, PROBED, TargetLogprobs, sum_by_row
 from ftk_sdk.evidence import checked
 from ftk_sdk.tiny import tiny_llama
 
@@ -110,6 +110,15 @@ def test_the_logits_of_positions_without_a_target_are_never_made():
     with torch.no_grad():
         scores(model, inputs, targets_BT)
     assert shapes == [(1, 1, V), (1, 0, V)]  # the probe of the first call, then nothing
+
+
+def test_the_first_call_runs_a_few_tokens_more_unless_the_inputs_hold_more_than_tokens():
+    for more, probed in (({}, (1, PROBED)), ({"output_attentions": False}, (B, T))):
+        model, (inputs, targets_BT) = tiny_llama(vocab_size=V), batch()
+        shapes = []
+        model.model.embed_tokens.register_forward_hook(lambda _, args, out, shapes=shapes: shapes.append(out.shape[:2]))
+        TargetLogprobs()(model, inputs | more, targets_BT)
+        assert shapes == [probed, (B, T)]
 
 
 class Strange(torch.nn.Module):

@@ -24,6 +24,10 @@ from .logprobs import CHUNK_ELEMENTS, LogitShape, exact_dtype, gather_logprobs, 
 
 IGNORE = -100
 """Where no token is a target, as everywhere in transformers."""
+PLAIN = {"input_ids", "attention_mask", "position_ids", "use_cache"}
+"""Inputs that tell a model nothing but tokens, and which of them see each other."""
+PROBED = 8
+"""Tokens of such inputs that show what a model does with its logits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +174,16 @@ class TargetLogprobs:
     def _probe(self, model: nn.Module, head: nn.Module, inputs: Mapping[str, Any]) -> LogitShape | None:
         """What the model does to its head's product; None where that is more than a scale and a cap, or cannot be seen.
 
-        Not taken on trust from the config: one forward pass on the first batch compares the model's own logits of one
-        position with ours. Random states are put back, so that a resumed run, which probes again, draws alike.
+        Not taken on trust from the config: one forward pass on the first batch, or where that is enough on a few of its
+        tokens, compares the model's own logits of one position with ours. Random states are put back, so that a resumed
+        run, which probes again, draws alike.
         """
         if isinstance(head.weight, DTensor) or hasattr(head.weight, "ds_id"):
             return None  # whole only while its own forward pass runs
         shape = logit_shape(unwrapped(model).config)
+        if inputs.keys() <= PLAIN and not head._forward_pre_hooks:  # they may expect the batch as it is
+            settings = {name: value for name, value in inputs.items() if name == "use_cache"}
+            inputs = {"input_ids": inputs["input_ids"][:1, :PROBED], **settings}
         seen: list[torch.Tensor] = []
 
         def at_head(module: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:

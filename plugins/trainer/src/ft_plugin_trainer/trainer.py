@@ -18,6 +18,7 @@ from ftk.problems import RunError
 
 from .arguments import training_arguments
 from .checkpoints import ReportUnread, RestoreLogState, WholeCheckpoints
+from .compiling import compile_layers, failing_kindly, wants_compiled
 from .config import LoadingConfig, ReportConfig, TrainerConfig
 from .log import SUMMARY
 from .microbatches import Rows, Several, by_cost, by_length, must_agree, shared_out
@@ -85,7 +86,11 @@ class FtkTrainer(WholeCheckpoints):
         self.add_callback(ReportUnread(self.run))
         if self._reading is not None:
             self._reading.begin(self, checkpoint)
-        output = super().train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        with failing_kindly():
+            if wants_compiled(config := self.run.config[TrainerConfig]):
+                n = compile_layers(self.model, config)
+                self.run.logger.info("torch_compile: %d layers; the first steps wait for the compiler", n)
+            output = super().train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         self.save_model()
         self.save_state()
         self.save_metrics("train", output.metrics)

@@ -15,6 +15,9 @@ FORWARDED = (TrainerConfig, EvaluationConfig, CheckpointConfig, ReportConfig, Lo
 OURS = frozenset(
     {
         "pure_bf16",
+        "torch_compile",
+        "torch_compile_backend",
+        "torch_compile_mode",
         "compute_accuracy",
         "resume_from_checkpoint",
         "include_effective_tokens_per_second",

@@ -67,7 +67,7 @@ class TrainerConfig:
     activation_checkpointing_kwargs: dict[str, Any] | None = None
     """How to recompute them: ``every_n_layers``, ``offload``, ``use_reentrant``."""
     torch_compile: bool = False
-    """Compile the model with ``torch.compile``."""
+    """Compile the model's layers with ``torch.compile``: the first steps wait for it, the others are faster."""
     torch_compile_backend: str | None = None
     """Backend of ``torch.compile``; setting it turns compilation on."""
     torch_compile_mode: str | None = None
