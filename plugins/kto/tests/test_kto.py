@@ -8,8 +8,10 @@ from safetensors.torch import load_file
 from transformers import LlamaForCausalLM
 
 from ft_plugin_kto import plugin
+from ft_plugin_kto.answers import ANSWER, OTHER, AnswerCollator, lengths_of, with_one
 from ft_plugin_kto.loss import apo_zero_unpaired_loss, kto_loss
 from ft_plugin_kto.mismatched import derangement, with_other_answers
+from ft_plugin_kto.objective import AnswerScores
 from ftk.contracts import Example
 from ftk.execute import start
 from ftk.markers import hookimpl
@@ -19,6 +21,7 @@ from ftk_sdk.evidence import checked
 from ftk_sdk.fakes import installed_with
 from ftk_sdk.fakes import plugin as fake_plugin
 from ftk_sdk.testing import make_plan, make_run
+from ftk_sdk.tiny import tiny_llama
 
 ROWS = [
     {
@@ -98,6 +101,70 @@ def test_other_answers_depend_on_the_seed_and_not_on_the_order_of_draws():
 def test_one_row_is_not_enough():
     with pytest.raises(RunError, match="at least 2 rows"):
         with_other_answers(Dataset.from_list([{"answer_input_ids": [1], "answer_labels": [1]}]), seed=0)
+
+
+THREE = [
+    {
+        "prompt_input_ids": [11, 12, 13],
+        "answer_input_ids": [21, 22],
+        "answer_labels": [21, 22],
+        "other_input_ids": [31, 32, 33, 34],
+        "other_labels": [31, -100, 33, 34],
+        "desirable": True,
+    },
+    {
+        "prompt_input_ids": [41],
+        "answer_input_ids": [51, 52, 53],
+        "answer_labels": [51, 52, 53],
+        "other_input_ids": [61],
+        "other_labels": [61],
+        "desirable": False,
+    },
+]
+
+
+def test_both_answers_of_a_row_begin_with_the_last_token_of_the_prompt_and_end_at_cutoff_len():
+    batch = AnswerCollator(0, cutoff_len=6)(THREE)
+    assert batch["input_ids"].tolist() == [[11, 12, 13, 21, 22, 13, 31, 32, 33], [41, 51, 52, 53, 41, 61, 0, 0, 0]]
+    assert batch["segments"].tolist() == [[0, 0, 1, 1, 1, 2, 2, 2, 2], [1, 1, 1, 1, 2, 2, 3, 3, 3]]
+    assert batch["labels"][0].tolist() == [-100, -100, -100, 21, 22, -100, 31, -100, 33]
+    assert lengths_of(batch).tolist() == [[2, 3, 4], [0, 4, 2]]
+
+
+def test_one_of_both_answers_makes_the_batch_that_there_would_be_without_the_other():
+    rows = [row | {f"answer_{name}": row[f"other_{name}"] for name in ("input_ids", "labels")} for row in THREE]
+    alone = AnswerCollator(0, cutoff_len=99)(
+        [{key: value for key, value in row.items() if not key.startswith("other")} for row in rows]
+    )
+    made = with_one(AnswerCollator(0, cutoff_len=99)(THREE), OTHER)
+    assert made["segments"].tolist() == alone["segments"].tolist()
+    real = alone["segments"] != 3
+    for name in ("input_ids", "labels", "attention_mask"):
+        assert torch.equal(made[name][real], alone[name][real]), name
+    assert made["attention_mask"].sum() == real.sum() and (made["labels"][~real] == -100).all()
+
+
+@pytest.mark.parametrize("window", [None, 3], ids=["together", "apart"])
+@checked(
+    stage="kto", loss="prompt shared by both answers", against="one conversation at a time from whole logits in float64"
+)
+def test_both_answers_have_the_log_probabilities_that_they_have_alone(window):
+    model = tiny_llama(vocab_size=128).to(torch.float64).eval()
+    expected = []
+    for row in THREE:
+        for name in ("answer", "other"):
+            ids, labels = (torch.tensor(row["prompt_input_ids"] + row[f"{name}_{c}"]) for c in ("input_ids", "labels"))
+            with torch.no_grad():
+                logp = model(input_ids=ids[None]).logits[0].log_softmax(-1)
+            at = [i for i in range(len(row["prompt_input_ids"]), len(ids)) if labels[i] != -100]
+            expected.append(sum(logp[i - 1, ids[i]] for i in at))
+    model.config.sliding_window = window  # which this model does not heed, and rows with branches do not fit into
+    batch = AnswerCollator(0, cutoff_len=99)(THREE)
+    with torch.no_grad():
+        made = AnswerScores(None)(model, batch)
+        alone = [AnswerScores(None)(model, with_one(batch, part))[:, 0] for part in (ANSWER, OTHER)]
+    torch.testing.assert_close(made.flatten(), torch.stack(expected), rtol=0, atol=1e-9)
+    torch.testing.assert_close(torch.stack(alone, 1), made, rtol=0, atol=1e-9)
 
 
 def run_of(model_dir, folder, rows=ROWS, plugins=None, **keys):

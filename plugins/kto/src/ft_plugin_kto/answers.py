@@ -10,6 +10,7 @@ import torch
 from ft_plugin_data.truncation import Conversation, Fitted, Fitting
 from ft_plugin_preference.pairs import says_something
 from ft_plugin_trainer.encoding import NextTokenCollator, identity
+from ft_plugin_trainer.forks import segments
 from ft_plugin_trainer.targets import IGNORE
 from ftk.contracts import Encoded, Example, Message
 from ftk.problems import RowError
@@ -17,8 +18,12 @@ from ftk.problems import RowError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-OTHER = "other_"
+PROMPT, ANSWER, OTHER, PADDING = range(4)
+"""What a position of a row belongs to."""
+OTHERS = "other_"
 """Begins the columns of an answer to another prompt."""
+REFERENCE = ("ref_logps", "ref_other_logps")
+"""Columns of a row whose reference log-probabilities are known: of the answer, and of the one to another prompt."""
 
 
 class AnswerEncoder:
@@ -90,27 +95,58 @@ def length_of(row: Mapping[str, Any]) -> int:
 
 
 class AnswerCollator:
-    """Rows of ``AnswerEncoder`` -> a batch, padded on the right."""
+    """Rows of ``AnswerEncoder`` -> a batch, padded on the right.
+
+    A row is ``prompt | answer``, or ``prompt | answer | other`` with an answer to another prompt. Both begin with the
+    prompt's last token, which thus stands there twice, so that each has a position from which its first token is
+    predicted.
+    """
+
+    segments = ("prompt", "answer", "other", "padding")
+    """What the numbers in the column of this name mean, for those who look at a batch."""
 
     def __init__(self, pad_token_id: int, cutoff_len: int) -> None:
         self.collate, self.cutoff_len = NextTokenCollator(pad_token_id), cutoff_len
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-        """``input_ids``, ``attention_mask``, ``labels`` (B, T), ``desirable`` (B).
+        """``input_ids``, ``attention_mask``, ``labels`` and ``segments`` (what a position belongs to), each (B, T).
 
-        Where rows have an answer to another prompt: the first three of prompt and that, with ``other_`` before the
-        name; what is beyond ``cutoff_len`` of it is cut off.
+        And ``desirable`` and, where rows have them, the columns of ``REFERENCE``, of shape B. What would be beyond
+        ``cutoff_len`` of a prompt and an answer to another one is cut off.
         """
-        batch = self._joined(rows, "answer_")
+        joined, lengths = zip(*map(self._joined, rows), strict=True)
+        batch = self.collate(joined)
+        batch["segments"] = segments(torch.tensor(lengths), batch["labels"].shape[1])
         batch["desirable"] = torch.tensor([bool(row["desirable"]) for row in rows])
-        if f"{OTHER}input_ids" in rows[0]:
-            batch |= {f"{OTHER}{name}": value for name, value in self._joined(rows, OTHER).items()}
-        return batch
+        known = [name for name in REFERENCE if name in rows[0]]
+        return batch | {name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in known}
 
-    def _joined(self, rows: Sequence[Mapping[str, Any]], answer: str) -> dict[str, torch.Tensor]:
-        joined = []
-        for row in rows:
-            prompt = list(row["prompt_input_ids"])
-            ids, labels = prompt + row[f"{answer}input_ids"], [IGNORE] * len(prompt) + row[f"{answer}labels"]
-            joined.append({"input_ids": ids[: self.cutoff_len], "labels": labels[: self.cutoff_len]})
-        return self.collate(joined)
+    def _joined(self, row: Mapping[str, Any]) -> tuple[dict[str, list[int]], list[int]]:
+        """Token ids and labels of all parts, and how long each is."""
+        *prompt, last = row["prompt_input_ids"]
+        room = self.cutoff_len - len(row["prompt_input_ids"])
+        ids, labels, lengths = list(prompt), [IGNORE] * len(prompt), [len(prompt), 0, 0]
+        for part, name in ((ANSWER, "answer_"), (OTHER, OTHERS)):
+            if f"{name}input_ids" in row:
+                ids += [last, *row[f"{name}input_ids"][:room]]
+                labels += [IGNORE, *row[f"{name}labels"][:room]]
+                lengths[part] = len(ids) - sum(lengths)
+        return {"input_ids": ids, "labels": labels}, lengths
+
+
+def lengths_of(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Positions of prompt, answer and other answer of each row, of shape (B, 3)."""
+    return torch.stack([(batch["segments"] == part).sum(1) for part in (PROMPT, ANSWER, OTHER)], 1)
+
+
+def with_one(batch: Mapping[str, torch.Tensor], part: int) -> dict[str, torch.Tensor]:
+    """The rows of a batch with their prompts and one of both answers, as the answer."""
+    wanted_BT = (batch["segments"] == PROMPT) | (batch["segments"] == part)
+    width = int(wanted_BT.sum(1).max())
+    order_BT = (~wanted_BT).long().argsort(dim=1, stable=True)[:, :width]
+    made = {name: v.gather(1, order_BT) if v.shape == wanted_BT.shape else v for name, v in batch.items()}
+    beyond_BT = ~wanted_BT.gather(1, order_BT)
+    made["labels"].masked_fill_(beyond_BT, IGNORE)
+    made["attention_mask"].masked_fill_(beyond_BT, 0)
+    made["segments"] = (made["segments"] != PROMPT).long().masked_fill_(beyond_BT, PADDING)
+    return made

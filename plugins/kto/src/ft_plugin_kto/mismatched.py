@@ -8,7 +8,7 @@ from datasets import Dataset
 
 from ftk.problems import RunError
 
-from .answers import OTHER
+from .answers import OTHERS
 
 
 def with_other_answers(rows: Dataset, seed: int) -> Dataset:
@@ -22,7 +22,7 @@ def with_other_answers(rows: Dataset, seed: int) -> Dataset:
     index = pa.array(derangement(len(rows), seed))
     for name in ("input_ids", "labels"):
         column = rows.select_columns([f"answer_{name}"]).with_format("arrow")[:][f"answer_{name}"]
-        rows = rows.add_column(f"{OTHER}{name}", column.take(index).combine_chunks())
+        rows = rows.add_column(f"{OTHERS}{name}", column.take(index).combine_chunks())
     return rows
 
 

@@ -14,12 +14,12 @@ from torch import nn
 from ft_plugin_preference.config import PreferenceConfig
 from ft_plugin_preference.stage import switch_off_dropout
 from ft_plugin_reference_model.reference import Reference, reference_for
-from ft_plugin_trainer.modes import evaluating
+from ft_plugin_trainer.forks import Forks
 from ft_plugin_trainer.objective import Objective
 from ft_plugin_trainer.processes import summed_over_processes
-from ft_plugin_trainer.targets import IGNORE, TargetLogprobs, next_tokens, sum_by_row
+from ft_plugin_trainer.targets import IGNORE, TargetLogprobs, next_tokens
 
-from .answers import OTHER, length_of
+from .answers import ANSWER, REFERENCE, length_of, lengths_of
 
 if TYPE_CHECKING:
     from ft_plugin_trainer.objective import Batch, Sums
@@ -27,24 +27,29 @@ if TYPE_CHECKING:
 
 
 class AnswerScores:
-    """Summed log-probabilities of answers."""
+    """Summed log-probabilities of answers (B, 2): of a row's own, and of the one to another prompt, 0 if it has none.
 
-    def __init__(self, reference: Reference) -> None:
+    Where the model can, a prompt is computed once for both answers, and nothing is padded.
+    """
+
+    def __init__(self, reference: Reference | None) -> None:
+        """``reference``: may be None where all rows have the columns of ``REFERENCE`` that they want."""
         self.reference = reference
-        self._policy, self._theirs = TargetLogprobs(), TargetLogprobs()
+        self._logprobs, self._forks = TargetLogprobs(), Forks()
 
-    def policy(self, model: nn.Module, batch: Mapping[str, torch.Tensor], of: str = "") -> torch.Tensor:
-        return summed(self._policy, model, batch, of)
+    def __call__(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        columns = {name: batch[name] for name in ("input_ids", "labels")}
+        inputs = self._forks.inputs(model, columns, lengths_of(batch))
+        targets_BT = next_tokens(inputs.pop("labels"))
+        logprobs_N = self._logprobs(model, {**inputs, "use_cache": False}, targets_BT).logprobs_N
+        row_N, position_N = (batch["labels"] != IGNORE).nonzero(as_tuple=True)
+        part_N = batch["segments"][row_N, position_N] - ANSWER
+        return logprobs_N.new_zeros(len(batch["labels"]), 2).index_put((row_N, part_N), logprobs_N, accumulate=True)
 
-    def reference_of(self, model: nn.Module, batch: Mapping[str, torch.Tensor], of: str = "") -> torch.Tensor:
+    def of_reference(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        assert self.reference is not None
         with self.reference.active(model) as module:
-            return summed(self._theirs, module, batch, of)
-
-    def other_logratios(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Of answers to other prompts, without gradient and without dropout."""
-        with torch.no_grad(), evaluating(model):
-            ours_B = self.policy(model, batch, OTHER)
-        return ours_B - self.reference_of(model, batch, OTHER)
+            return self(module, batch)
 
 
 def answer_scores(run: Run, model: nn.Module) -> AnswerScores:
@@ -52,12 +57,6 @@ def answer_scores(run: Run, model: nn.Module) -> AnswerScores:
     if not run.config[PreferenceConfig].pref_dropout and (n := switch_off_dropout(model)):
         run.logger.info("dropout is off in %d places; pref_dropout: true keeps it", n)
     return AnswerScores(reference_for(run, model))
-
-
-def summed(scores: TargetLogprobs, model: nn.Module, batch: Mapping[str, torch.Tensor], of: str) -> torch.Tensor:
-    targets_BT = next_tokens(batch[f"{of}labels"])
-    inputs = {name: batch[f"{of}{name}"] for name in ("input_ids", "attention_mask")}
-    return sum_by_row(scores(model, inputs, targets_BT).logprobs_N, targets_BT != IGNORE)
 
 
 class AnswerObjective(Objective):
@@ -89,9 +88,10 @@ class AnswerObjective(Objective):
 
     def sums(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> Sums:
         good_B, count = batch["desirable"], self.count(batch)
-        reference_B = self.scores.reference_of(model, batch)
-        logp_B = self.scores.policy(model, batch)
-        logratios_B = logp_B - reference_B
+        known = REFERENCE[0] in batch
+        reference_B = batch[REFERENCE[0]] if known else self.scores.of_reference(model, batch)[:, 0]
+        logp_B = self.scores(model, batch)[:, 0]
+        logratios_B = logp_B - reference_B.to(logp_B.dtype)
         loss = self.losses(logratios_B, good_B).sum()
         tokens_B = (batch["labels"][:, 1:] != IGNORE).sum(1)
         sft = (-logp_B / tokens_B)[good_B].sum()

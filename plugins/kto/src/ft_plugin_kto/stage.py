@@ -12,12 +12,13 @@ from torch import nn
 from ft_plugin_data.config import DataConfig
 from ft_plugin_data.truncation import Fitting
 from ft_plugin_preference.config import PreferenceConfig
+from ft_plugin_trainer.modes import evaluating
 from ft_plugin_trainer.processes import summed_over_processes
 from ft_plugin_trainer.trainer import FtkTrainer
 from ftk.contracts import Template
 from ftk.markers import hookimpl
 
-from .answers import AnswerEncoder
+from .answers import ANSWER, OTHER, REFERENCE, AnswerEncoder, with_one
 from .balance import tell_imbalance
 from .config import KtoConfig
 from .loss import LOSSES
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from ft_plugin_trainer.objective import Batch, Sums
     from ftk.contracts import Parts
     from ftk.run import Run
+
+
+MOVED = "other_logratios"
+"""In a batch: log-ratios of policy and reference of answers to other prompts, before the step."""
 
 
 class Kto:
@@ -85,15 +90,29 @@ class KtoObjective(AnswerObjective):
 
     def begin_step(self, model: nn.Module, batches: list[Batch]) -> list[Batch]:
         batches = super().begin_step(model, batches)
-        if "other_input_ids" not in batches[0]:
+        if not any((batch["segments"] == OTHER).any() for batch in batches):
             return batches
-        for batch in batches:
-            batch["other_logratios"] = self.scores.other_logratios(model, batch)
+        batches = [self._with_moved(model, batch) for batch in batches]
         if model.training:
-            moved = torch.cat([batch["other_logratios"] for batch in batches]).double()
+            moved = torch.cat([batch[MOVED] for batch in batches]).double()
             moved_sum, n = summed_over_processes(torch.stack([moved.sum(), moved.new_tensor(len(moved))]) * self.counts)
             self.kl = (moved_sum / n).clamp(min=0).cpu()
         return batches
+
+    def _with_moved(self, model: nn.Module, batch: Batch) -> Batch:
+        """The batch without the answers to other prompts, but with their log-ratios, and what the reference says.
+
+        The policy's are computed apart from its own answers, without gradient and dropout: those have to wait until
+        the divergence of the whole global batch is known. The reference's all in one pass.
+        """
+        with torch.no_grad(), evaluating(model):
+            ours_B = self.scores(model, with_one(batch, OTHER))[:, 0]
+        if REFERENCE[0] in batch:
+            theirs_B2 = torch.stack([batch[name] for name in REFERENCE], 1)
+        else:
+            theirs_B2 = self.scores.of_reference(model, batch)
+        known = dict(zip(REFERENCE, theirs_B2.unbind(1), strict=True))
+        return with_one(batch, ANSWER) | known | {MOVED: ours_B - theirs_B2[:, 1].to(ours_B.dtype)}
 
     def losses(self, logratios_B: torch.Tensor, desirable_B: torch.Tensor) -> torch.Tensor:
         good, bad = self.weights
@@ -102,9 +121,8 @@ class KtoObjective(AnswerObjective):
 
     def sums(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> Sums:
         sums = super().sums(model, batch)
-        if "other_logratios" in batch:
-            moved_B = batch["other_logratios"]
-            sums["kl"] = (moved_B.sum(), self.count(batch))
+        if MOVED in batch:
+            sums["kl"] = (batch[MOVED].sum(), self.count(batch))
         return sums
 
     def state(self) -> dict[str, torch.Tensor]:
