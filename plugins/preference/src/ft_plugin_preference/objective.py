@@ -50,7 +50,7 @@ class PairObjective(Objective):
         self.losses, self.beta, self.reference, self.ftx, self.bco = losses, beta, reference, ftx, bco
         self.score = PairScorer(share=share, ld_alpha=ld_alpha)
         self.compares = bool(bco) or any(loss.reference for _, loss in losses.values())
-        self.coupled = bool(bco) or any(loss.whole_batch for _, loss in losses.values())
+        self.coupled = self.whole = bool(bco) or any(loss.whole_batch for _, loss in losses.values())
         self.per_token = all(loss.per_token for _, loss in losses.values())
 
     def count(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
