@@ -112,6 +112,14 @@ def test_evaluation_does_not_depend_on_its_batch_size(tiny_model_dir, tmp_path):
         assert results[0][f"eval_{name}"] == pytest.approx(results[1][f"eval_{name}"], abs=1e-9), name
 
 
+def test_a_reference_computed_before_gives_the_same_curve(tiny_model_dir, tmp_path):
+    plain, before = (
+        logged(tiny_model_dir, tmp_path / str(wanted), precompute_ref_log_probs=wanted) for wanted in (False, True)
+    )
+    for name in ("loss", "delta", "rewards/margins"):
+        assert [e[name] for e in before] == pytest.approx([e[name] for e in plain], rel=0, abs=1e-9), name
+
+
 def test_a_beta_that_is_not_positive_is_an_error():
     with pytest.raises(ConfigError, match=r"pref_beta=0.0 is not positive"):
         make_plan({"stage": "bco", "pref_beta": 0.0})

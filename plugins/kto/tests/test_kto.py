@@ -12,6 +12,7 @@ from ft_plugin_kto.answers import ANSWER, OTHER, AnswerCollator, lengths_of, wit
 from ft_plugin_kto.loss import apo_zero_unpaired_loss, kto_loss
 from ft_plugin_kto.mismatched import derangement, with_other_answers
 from ft_plugin_kto.objective import AnswerScores
+from ft_plugin_preference.precomputed import FOLDER
 from ftk.contracts import Example
 from ftk.execute import start
 from ftk.markers import hookimpl
@@ -310,6 +311,47 @@ def test_evaluation_does_not_depend_on_its_batch_size(tiny_model_dir, tmp_path):
         first, *others = [result[f"eval_{name}"] for result in results]
         assert others == pytest.approx([first] * 2, rel=0, abs=1e-9), name
     assert results[0]["eval_kl"] != 0
+
+
+@pytest.mark.parametrize("keys", [{}, {"kto_loss": "apo_zero_unpaired"}], ids=["kto", "apo_zero"])
+def test_a_reference_computed_before_gives_the_same_curve(tiny_model_dir, tmp_path, keys):
+    keys = keys | {"model_dtype": "float64", "eval_strategy": "steps", "eval_steps": 1, "max_steps": 4}
+    kinds = {"plain": False, "before": True}
+    plain, before = (
+        logged(
+            run_of(
+                tiny_model_dir,
+                tmp_path / name,
+                **keys,
+                eval_dataset=str(tmp_path / name / "rows.json"),
+                precompute_ref_log_probs=wanted,
+            )
+        )
+        for name, wanted in kinds.items()
+    )
+    assert [entry.keys() for entry in before] == [entry.keys() for entry in plain]
+    for name in ("loss", "rewards/margins", "eval_loss", *(["kl", "eval_kl"] if "kto_loss" not in keys else [])):
+        ours, theirs = ([entry[name] for entry in log if name in entry] for log in (before, plain))
+        assert len(ours) == 4 and ours == pytest.approx(theirs, rel=0, abs=1e-9), name
+    assert sorted(p.name for p in (tmp_path / "before" / "out" / FOLDER).iterdir()) == [
+        "eval.safetensors",
+        "train.safetensors",
+    ]
+
+
+def test_a_reference_is_computed_again_where_other_answers_are_cut_elsewhere(tiny_model_dir, tmp_path, caplog):
+    caplog.set_level("INFO", "ftk")
+    keys = {"precompute_ref_log_probs": True, "overwrite_output_dir": True, "max_steps": 1}
+
+    def computed(**more):
+        caplog.clear()
+        logged(run_of(tiny_model_dir, tmp_path, **keys, **more))
+        return "are computed" in caplog.text
+
+    assert computed()
+    assert not computed(learning_rate=1e-4)
+    assert computed(seed=7)
+    assert computed(seed=7, cutoff_len=60)
 
 
 @pytest.mark.parametrize("tag", [True, False])

@@ -10,9 +10,9 @@ from torch import nn
 
 from ft_plugin_data.config import DataConfig
 from ft_plugin_data.truncation import Fitting
-from ft_plugin_kto.answers import AnswerEncoder
+from ft_plugin_kto.answers import REFERENCE, AnswerEncoder
 from ft_plugin_kto.balance import tell_one_sided
-from ft_plugin_kto.objective import AnswerObjective, AnswerScores, answer_scores
+from ft_plugin_kto.objective import AnswerObjective, AnswerScores, answer_scores, answer_trainer
 from ft_plugin_preference.config import PreferenceConfig
 from ft_plugin_trainer.processes import summed_over_processes
 from ft_plugin_trainer.trainer import FtkTrainer
@@ -44,7 +44,7 @@ class Bco:
             tell_one_sided(run, parts.train_dataset)
         config = run.config[PreferenceConfig]
         objective = BcoObjective(answer_scores(run, parts.model), beta=config.pref_beta, ftx=config.pref_ftx)
-        return FtkTrainer(run, parts, objective)
+        return answer_trainer(run, parts, objective, columns=REFERENCE[:1])
 
 
 class BcoObjective(AnswerObjective):

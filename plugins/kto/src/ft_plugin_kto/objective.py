@@ -5,24 +5,28 @@ B answers, T positions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
+from ft_plugin_data.config import DataConfig
 from ft_plugin_preference.config import PreferenceConfig
+from ft_plugin_preference.precomputed import use_precomputed
 from ft_plugin_preference.stage import switch_off_dropout
 from ft_plugin_reference_model.reference import Reference, reference_for
 from ft_plugin_trainer.forks import Forks
 from ft_plugin_trainer.objective import Objective
 from ft_plugin_trainer.processes import summed_over_processes
 from ft_plugin_trainer.targets import IGNORE, TargetLogprobs, next_tokens
+from ft_plugin_trainer.trainer import FtkTrainer
 
 from .answers import ANSWER, REFERENCE, length_of, lengths_of
 
 if TYPE_CHECKING:
     from ft_plugin_trainer.objective import Batch, Sums
+    from ftk.contracts import Parts
     from ftk.run import Run
 
 
@@ -57,6 +61,20 @@ def answer_scores(run: Run, model: nn.Module) -> AnswerScores:
     if not run.config[PreferenceConfig].pref_dropout and (n := switch_off_dropout(model)):
         run.logger.info("dropout is off in %d places; pref_dropout: true keeps it", n)
     return AnswerScores(reference_for(run, model))
+
+
+def answer_trainer(run: Run, parts: Parts, objective: AnswerObjective, *, columns: Sequence[str]) -> FtkTrainer:
+    """A trainer. ``columns``: those of ``REFERENCE`` that its rows want where these are computed before."""
+    trainer, scores = FtkTrainer(run, parts, objective), objective.scores
+    if run.config[PreferenceConfig].precompute_ref_log_probs:
+
+        def logps(model: nn.Module, batch: Batch) -> Sequence[torch.Tensor]:
+            return scores.of_reference(model, batch)[:, : len(columns)].unbind(1)
+
+        summed = f"cutoff_len={run.config[DataConfig].cutoff_len}"
+        use_precomputed(run, trainer, scores.reference, logps, columns=columns, summed=summed)
+        scores.reference = None
+    return trainer
 
 
 class AnswerObjective(Objective):

@@ -23,7 +23,7 @@ from .balance import tell_imbalance
 from .config import KtoConfig
 from .loss import LOSSES
 from .mismatched import with_other_answers
-from .objective import AnswerObjective, AnswerScores, answer_scores
+from .objective import AnswerObjective, AnswerScores, answer_scores, answer_trainer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -65,7 +65,8 @@ class Kto:
             ftx=preference.pref_ftx,
             weights=(config.kto_chosen_weight, config.kto_rejected_weight),
         )
-        return FtkTrainer(run, parts, objective)
+        columns = REFERENCE if config.kto_loss == "kto" else REFERENCE[:1]
+        return answer_trainer(run, parts, objective, columns=columns)
 
 
 class KtoObjective(AnswerObjective):

@@ -16,7 +16,7 @@ from ftk.markers import hookimpl
 from .config import PreferenceConfig
 from .losses import PreferenceLoss
 from .objective import PairObjective
-from .pairs import PairEncoder
+from .pairs import REFERENCE, PairEncoder
 from .precomputed import use_precomputed
 
 if TYPE_CHECKING:
@@ -64,7 +64,10 @@ def pair_trainer(run: Run, parts: Parts, losses: Mapping[str, tuple[float, Prefe
     )
     trainer = FtkTrainer(run, parts, objective)
     if compares and config.precompute_ref_log_probs:
-        use_precomputed(run, trainer, objective)
+        summed = f"ld_alpha={config.ld_alpha}"
+        logps = objective.reference_logps
+        use_precomputed(run, trainer, objective.reference, logps, columns=REFERENCE, summed=summed)
+        objective.reference = None
     return trainer
 
 
