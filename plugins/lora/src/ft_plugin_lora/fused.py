@@ -62,10 +62,12 @@ class FusedLinear(Linear):
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         name = None if args or kwargs else self._plain_adapter()
-        if name is None or (dtype := self._one_type(x, name)) is None:
-            return super().forward(x, *args, **kwargs)
-        base, a, b = self.base_layer, self.lora_A[name].weight, self.lora_B[name].weight
-        return LowRankUpdate.apply(x.to(dtype), base.weight, base.bias, a.to(dtype), b.to(dtype), self.scaling[name])
+        if name is not None:
+            base, a, b = self.base_layer, self.lora_A[name].weight, self.lora_B[name].weight
+            if (dtype := _one_type(x, base.weight, a, b)) is not None:
+                a, b = a.to(dtype), b.to(dtype)
+                return LowRankUpdate.apply(x.to(dtype), base.weight, base.bias, a, b, self.scaling[name])
+        return super().forward(x, *args, **kwargs)
 
     def _plain_adapter(self) -> str | None:
         """Name of the only active adapter if it is a mere product of two matrices beside a frozen one."""
@@ -84,16 +86,6 @@ class FusedLinear(Linear):
         )
         return names[0] if plain else None
 
-    def _one_type(self, x: Tensor, name: str) -> torch.dtype | None:
-        """The type in which peft would compute all of it, or None if it would compute in several."""
-        kind, own = x.device.type, self.base_layer.weight.dtype
-        weights = {self.lora_A[name].weight.dtype, self.lora_B[name].weight.dtype}
-        if torch.is_autocast_enabled(kind):
-            same = torch.get_autocast_dtype(kind) == own and weights | {x.dtype} <= {own, torch.float32}
-        else:
-            same = weights | {x.dtype} == {own}
-        return own if same else None
-
 
 def fuse(model: nn.Module) -> int:
     """Let each layer that peft adapted as an ``nn.Linear`` compute in one product where it can; their number.
@@ -110,3 +102,14 @@ def _is_watched(layer: nn.Module) -> bool:
     """Whether something else relies on the layer being called: hooks, or a forward as accelerate puts there."""
     hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
     return any(hooks) or "forward" in vars(layer)
+
+
+def _one_type(x: Tensor, w_OI: Tensor, a_RI: Tensor, b_OR: Tensor) -> torch.dtype | None:
+    """The type in which peft would compute all of it, or None if it would compute in several."""
+    kind, own = x.device.type, w_OI.dtype
+    others = {x.dtype, a_RI.dtype, b_OR.dtype}
+    if torch.is_autocast_enabled(kind):
+        same = torch.get_autocast_dtype(kind) == own and others <= {own, torch.float32}
+    else:
+        same = others == {own}
+    return own if same else None
