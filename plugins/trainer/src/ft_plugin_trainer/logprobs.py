@@ -120,6 +120,7 @@ class _LinearValues(torch.autograd.Function):
                     jacobian_NH[part] = slope_nV.to(dtype) @ w_VH
                 if trained_head and len(hidden_NH) <= rows:
                     slope_NV = slope_nV.to(dtype)
+                del z_nV, slope_nV  # before the next chunk is there
         ctx.save_for_backward(hidden_NH, weight_VH, bias_V, jacobian_NH, slope_NV, *columns)
         return value_N
 
@@ -140,14 +141,24 @@ class _LinearValues(torch.autograd.Function):
             grad_weight = torch.zeros_like(weight_VH, dtype=sums) if ctx.for_weight else None
             grad_bias = torch.zeros_like(bias_V, dtype=sums) if ctx.for_bias else None
             for part, slope_nV in slopes:
-                slope_nV = slope_nV * -grad_N[part, None].to(slope_nV.dtype)
+                # Rows of hidden states are scaled rather than those of slopes, which are so much longer.
+                scale_n1 = -grad_N[part, None].to(slope_nV.dtype)
                 if ctx.for_weight:
-                    grad_weight.add_(slope_nV.mT @ hidden_NH[part].to(slope_nV.dtype))
+                    _add_product(grad_weight, slope_nV.mT, hidden_NH[part].to(slope_nV.dtype) * scale_n1)
                 if ctx.for_bias:
-                    grad_bias.add_(slope_nV.sum(0))
+                    grad_bias.add_((slope_nV.mT @ scale_n1)[:, 0])
+                del slope_nV
             grad_weight = grad_weight.to(weight_VH.dtype) if ctx.for_weight else None
             grad_bias = grad_bias.to(bias_V.dtype) if ctx.for_bias else None
         return (grad_hidden, grad_weight, grad_bias, None, None, None, *(None for _ in columns))
+
+
+def _add_product(sum_VH: torch.Tensor, a_Vn: torch.Tensor, b_nH: torch.Tensor) -> None:
+    """Add ``a @ b``, without holding it where the types allow."""
+    if a_Vn.dtype == sum_VH.dtype:
+        sum_VH.addmm_(a_Vn, b_nH)
+    else:
+        sum_VH.add_(a_Vn @ b_nH)
 
 
 def _slopes(ctx, hidden_NH, weight_VH, bias_V, columns) -> Iterator[tuple[slice, torch.Tensor]]:
@@ -155,8 +166,12 @@ def _slopes(ctx, hidden_NH, weight_VH, bias_V, columns) -> Iterator[tuple[slice,
     rule, rows, dtype = ctx.settings
     w_VH = weight_VH.to(dtype)
     for part in _parts(len(hidden_NH), rows):
-        z_nV = F.linear(hidden_NH[part].to(dtype), w_VH, None if bias_V is None else bias_V.to(dtype))
-        yield part, rule(z_nV, *(column[part] for column in columns), slope=True)[1].to(dtype)
+        bias = None if bias_V is None else bias_V.to(dtype)
+        z_nV = F.linear(hidden_NH[part].to(dtype), w_VH, bias)
+        slope_nV = rule(z_nV, *(column[part] for column in columns), slope=True)[1].to(dtype)
+        del z_nV
+        yield part, slope_nV
+        del slope_nV  # before the next chunk is there
 
 
 def _value_and_slope(function: Callable, shape: LogitShape, z_nV, *columns, slope: bool):
