@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from ftk.cli.main import main
-from ftk_sdk.testing import make_plan
+from ftk_sdk.testing import log_of, make_plan
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ROWS = [
@@ -63,14 +63,10 @@ def config(here: Path, model: Path, stage: str, method: str, **keys) -> Path:
     return here / "run.yaml"
 
 
-def log_of(here: Path, folder: str = "out") -> list[dict]:
-    return [json.loads(line) for line in (here / folder / "trainer_log.jsonl").read_text().splitlines()]
-
-
 @pytest.mark.parametrize(("stage", "method"), CASES)
 def test_each_stage_trains_and_the_result_loads(here, tiny_model_dir, stage, method, capsys):
     run("run", config(here, tiny_model_dir, stage, method, num_train_epochs=3))
-    log = log_of(here)
+    log = log_of(here / "out")
     assert len(log) == 9 and log[-1]["loss"] < log[0]["loss"]
     if stage == "dpo":
         assert log[0]["loss"] == pytest.approx(0.6931, abs=1e-3)
@@ -95,7 +91,7 @@ def test_dpo_on_top_of_sft_begins_at_what_sft_made(here, tiny_model_dir):
     keys = {"dataset": "data/sft.json", "output_dir": "sft", "stage": "sft", "max_steps": 4}
     run("run", config(here, tiny_model_dir, "dpo", "lora"), *(f"{k}={v}" for k, v in keys.items()))
     run("run", here / "run.yaml", "adapter_name_or_path=sft", "max_steps=3")
-    log = log_of(here)
+    log = log_of(here / "out")
     assert log[0]["loss"] == pytest.approx(0.6931, abs=1e-3) and log[-1]["loss"] < log[0]["loss"]
 
 

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from ftk.cli.main import main
-from ftk_sdk.testing import make_plan
+from ftk_sdk.testing import log_of, make_plan
 from ftk_sdk.tiny import tiny_llama, tiny_tokenizer, write_tiny_model
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -56,15 +56,11 @@ def config(here: Path, model: Path, stage: str, method: str = "lora", **keys) ->
     return here / "run.yaml"
 
 
-def log_of(here: Path, folder: str = "out") -> list[dict]:
-    return [json.loads(line) for line in (here / folder / "trainer_log.jsonl").read_text().splitlines()]
-
-
 @pytest.mark.parametrize(("stage", "method"), CASES)
 def test_each_stage_trains_and_the_result_loads(here, tiny_model_dir, stage, method, capsys):
     path = config(here, tiny_model_dir, stage, method, num_train_epochs=4)
     run("run", path)
-    log = log_of(here)
+    log = log_of(here / "out")
     assert len(log) == 12
     assert sum(entry["loss"] for entry in log[-3:]) < sum(entry["loss"] for entry in log[:3])
     if stage != "distill":
@@ -83,7 +79,7 @@ def test_each_stage_trains_and_the_result_loads(here, tiny_model_dir, stage, met
 def test_each_loss_of_sft_trains(here, tiny_model_dir, loss):
     keys = {f"use_{loss}_loss": True, "z_loss_coefficient": 1e-4, "num_train_epochs": 4}
     run("run", config(here, tiny_model_dir, "sft", **keys))
-    log = log_of(here)
+    log = log_of(here / "out")
     assert all(0 < entry["loss"] < 20 for entry in log)
     assert log[-1]["loss"] != log[0]["loss"]
 

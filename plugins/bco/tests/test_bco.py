@@ -12,7 +12,7 @@ from ftk.execute import start
 from ftk.problems import ConfigError
 from ftk_sdk.contracts import PluginContract, StageContract
 from ftk_sdk.evidence import checked
-from ftk_sdk.testing import make_plan, make_run
+from ftk_sdk.testing import log_of, make_plan, make_run, short_training
 
 ROWS = [
     {
@@ -59,26 +59,10 @@ def test_the_shift_is_halfway_between_both_means(sums, counts, expected):
 
 
 def logged(model_dir, folder, rows=ROWS, **keys):
-    folder.mkdir(exist_ok=True)
-    (folder / "rows.json").write_text(json.dumps(rows))
-    settings = {
-        "stage": "bco",
-        "finetuning_type": "full",
-        "model_name_or_path": str(model_dir),
-        "template": "chatml",
-        "dataset": str(folder / "rows.json"),
-        "output_dir": str(folder / "out"),
-        "pref_beta": 0.5,
-        "per_device_train_batch_size": 4,
-        "max_steps": 4,
-        "save_steps": 2,
-        "logging_steps": 1,
-        "learning_rate": 5e-3,
-        "lr_scheduler_type": "constant",
-        "model_dtype": "float64",
-    }
-    start(make_run(settings | keys))
-    return [json.loads(line) for line in (folder / "out" / "trainer_log.jsonl").read_text().splitlines()]
+    own = {"stage": "bco", "pref_beta": 0.5, "max_steps": 4, "save_strategy": "steps", "save_steps": 2}
+    own |= {"model_name_or_path": str(model_dir), "model_dtype": "float64"}
+    start(make_run(short_training(folder, rows, **(own | keys))))
+    return log_of(folder / "out")
 
 
 def test_the_shift_is_that_of_the_rewards_of_all_steps_before(tiny_model_dir, tmp_path):

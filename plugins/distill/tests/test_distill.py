@@ -17,7 +17,7 @@ from ftk_sdk.contracts import PluginContract, StageContract
 from ftk_sdk.evidence import checked
 from ftk_sdk.fakes import installed_with
 from ftk_sdk.fakes import plugin as fake_plugin
-from ftk_sdk.testing import make_plan, make_run
+from ftk_sdk.testing import log_of, make_plan, make_run, short_training
 from ftk_sdk.tiny import tiny_llama, tiny_tokenizer, write_tiny_model
 
 ROWS = [
@@ -130,26 +130,9 @@ def teacher_dir(tmp_path):
 
 
 def logged(model_dir, teacher, folder, rows=ROWS, **keys):
-    folder.mkdir(exist_ok=True)
-    (folder / "rows.json").write_text(json.dumps(rows))
-    settings = {
-        "stage": "distill",
-        "finetuning_type": "full",
-        "model_name_or_path": str(model_dir),
-        "teacher_model": str(teacher),
-        "template": "chatml",
-        "dataset": str(folder / "rows.json"),
-        "output_dir": str(folder / "out"),
-        "per_device_train_batch_size": 4,
-        "max_steps": 3,
-        "logging_steps": 1,
-        "learning_rate": 5e-3,
-        "lr_scheduler_type": "constant",
-        "save_strategy": "no",
-        "model_dtype": "float64",
-    }
-    start(make_run(settings | keys))
-    return [json.loads(line) for line in (folder / "out" / "trainer_log.jsonl").read_text().splitlines()]
+    own = {"stage": "distill", "model_name_or_path": str(model_dir), "teacher_model": str(teacher)}
+    start(make_run(short_training(folder, rows, **(own | {"model_dtype": "float64"} | keys))))
+    return log_of(folder / "out")
 
 
 def losses(*args, **keys):

@@ -21,7 +21,7 @@ from ftk_sdk.contracts import PluginContract, StageContract
 from ftk_sdk.evidence import checked
 from ftk_sdk.fakes import installed_with
 from ftk_sdk.fakes import plugin as fake_plugin
-from ftk_sdk.testing import make_plan, make_run
+from ftk_sdk.testing import log_of, make_plan, make_run, short_training
 from ftk_sdk.tiny import tiny_llama
 
 ROWS = [
@@ -169,28 +169,13 @@ def test_both_answers_have_the_log_probabilities_that_they_have_alone(window):
 
 
 def run_of(model_dir, folder, rows=ROWS, plugins=None, **keys):
-    folder.mkdir(exist_ok=True)
-    (folder / "rows.json").write_text(json.dumps(rows))
-    settings = {
-        "stage": "kto",
-        "finetuning_type": "full",
-        "model_name_or_path": str(model_dir),
-        "template": "chatml",
-        "dataset": str(folder / "rows.json"),
-        "output_dir": str(folder / "out"),
-        "per_device_train_batch_size": 4,
-        "max_steps": 3,
-        "logging_steps": 1,
-        "learning_rate": 5e-3,
-        "lr_scheduler_type": "constant",
-        "save_strategy": "no",
-    }
-    return make_run(settings | keys, plugins=plugins)
+    keys = {"stage": "kto", "model_name_or_path": str(model_dir)} | keys
+    return make_run(short_training(folder, rows, **keys), plugins=plugins)
 
 
 def logged(run):
     start(run)
-    return [json.loads(line) for line in (run.output_dir / "trainer_log.jsonl").read_text().splitlines()]
+    return log_of(run.output_dir)
 
 
 def encoder_of(model_dir, **keys):
