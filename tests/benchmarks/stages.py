@@ -1,12 +1,16 @@
-"""CPU time and peak memory of training stages, beside LLaMA-Factory and TRL on the same file, interleaved.
+"""Time and peak memory of training stages, beside LLaMA-Factory and TRL on the same file, interleaved.
 
-usage: python tests/benchmarks/stages.py MODEL DATASET_DIR [--rival llamafactory-cli] [--trl] [--markdown FILE]
-           [--stages sft,dpo,kto,rm] [--steps 4] [--rounds 1] [KEY=VALUE ...]
+usage: python tests/benchmarks/stages.py MODEL DATASET_DIR [--rival llamafactory-cli] [--trl] [--compiled]
+           [--stages sft,dpo,kto,rm,orpo,simpo,cpo,grpo] [--steps 4] [--warm 1] [--rounds 1] [--markdown FILE]
+           [KEY=VALUE ...]
 
-MODEL is a folder, DATASET_DIR has alpaca_en_demo, dpo_en_demo and kto_en_demo in its dataset_info.json. All sides
-train LoRA of all layers in global batches of 4 pairs or 8 rows, from one YAML file. A step's time is that of 1 + STEPS steps less
-that of one step, so that start-up and preparation do not count; CPU seconds, as they bear company better than
-the clock. KEY=VALUE replaces keys for ftk and LLaMA-Factory alike, such as bf16=true.
+MODEL is a folder, DATASET_DIR has alpaca_en_demo, dpo_en_demo and kto_en_demo in its dataset_info.json; grpo learns the
+sums of examples/data. All sides train LoRA of all layers in global batches of 4 pairs, 8 rows or 2 prompts with 8
+completions each, from one YAML file. A
+step's time is that of WARM + STEPS steps less that of WARM steps, so that start-up and preparation do not count. CPU
+seconds bear company better than the clock; the share of the peak is of this machine's largest product of matrices, by
+the clock, so nothing else should run. --compiled adds ftk with torch_compile: true (WARM should be 3 then). KEY=VALUE
+replaces keys for ftk and LLaMA-Factory alike, such as bf16=true.
 """
 
 from __future__ import annotations
@@ -18,15 +22,60 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import torch
 
 from ftk.load import parse_overrides
 
-ROWS = {"sft": (2, 4), "dpo": (1, 4), "kto": (2, 4), "rm": (1, 4)}
-"""Stage -> rows or pairs of a micro-batch, micro-batches of a step."""
-DATA = {"sft": "alpaca_en_demo", "dpo": "dpo_en_demo", "kto": "kto_en_demo", "rm": "dpo_en_demo"}
-HEAD = ("stage", "by", "CPU s a step", "peak MB", "losses")
+
+@dataclass(frozen=True)
+class Job:
+    data: str
+    rows: int
+    """Rows or pairs of a micro-batch."""
+    batches: int = 4
+    """Micro-batches of a step."""
+    keys: dict[str, object] = field(default_factory=dict)
+    rival: bool = True
+    """Whether LLaMA-Factory has the stage."""
+    flop: int = 0
+    """Products of a parameter and a token that LoRA needs: 2 forward, 2 backward, 2 for a reference; 0: not counted."""
+
+
+ROOT = Path(__file__).parents[2]
+SUMS = {
+    "dataset_dir": str(ROOT / "examples" / "data"),
+    "cutoff_len": 64,
+    "reward_funcs": "exact_answer",
+    "max_new_tokens": 16,
+    "grpo_num_generate_samples": 8,
+}
+JOBS = {
+    "sft": Job("alpaca_en_demo", 2, flop=4),
+    "dpo": Job("dpo_en_demo", 1, flop=6),
+    "kto": Job("kto_en_demo", 2),
+    "rm": Job("dpo_en_demo", 1, flop=4),
+    "orpo": Job("dpo_en_demo", 1, keys={"stage": "dpo", "pref_loss": "orpo"}, flop=4),
+    "simpo": Job("dpo_en_demo", 1, keys={"stage": "dpo", "pref_loss": "simpo"}, flop=4),
+    "cpo": Job("dpo_en_demo", 1, rival=False, flop=4),
+    "grpo": Job("sums", 1, 2, keys=SUMS, rival=False),
+}
+HEAD = ("stage", "by", "CPU s a step", "s a step", "tokens/s", "of the peak", "peak MB", "losses")
+
+
+@dataclass(frozen=True)
+class Found:
+    cpu: float
+    clock: float
+    peak: float
+    """Resident megabytes."""
+    losses: list[float]
+    tokens: float = 0.0
+    """Of a step, without padding, as ftk counts them."""
 
 
 def main() -> None:
@@ -35,60 +84,96 @@ def main() -> None:
     words.add_argument("data")
     words.add_argument("--rival")
     words.add_argument("--trl", action="store_true")
-    words.add_argument("--stages", default="sft,dpo,kto,rm")
+    words.add_argument("--compiled", action="store_true")
+    words.add_argument("--stages", default=",".join(JOBS))
     words.add_argument("--steps", type=int, default=4)
+    words.add_argument("--warm", type=int, default=1)
     words.add_argument("--rounds", type=int, default=1)
     words.add_argument("--markdown", type=Path)
     words.add_argument("overrides", nargs="*")
     asked = words.parse_intermixed_args()
-    sides = ["ftk", *(["LLaMA-Factory"] if asked.rival else []), *(["TRL"] if asked.trl else [])]
+    ceiling = peak_of_products(bf16="bf16=true" in asked.overrides)
+    print(f"largest product of matrices: {ceiling / 1e9:,.0f} GFLOP/s", file=sys.stderr, flush=True)
     lines = [f"| {' | '.join(HEAD)} |", f"| {' | '.join(['---'] * len(HEAD))} |"]
+    parameters = sum(f.stat().st_size for f in Path(asked.model).glob("*.safetensors")) / width_of(asked.model)
     for stage in asked.stages.split(","):
-        found = {side: [] for side in sides}
+        sides = ["ftk", *(["ftk, compiled"] if asked.compiled else [])]
+        sides += ["LLaMA-Factory"] if asked.rival and JOBS[stage].rival else []
+        sides += ["TRL"] if asked.trl else []
+        found: dict[str, list[Found]] = {side: [] for side in sides}
         for _ in range(asked.rounds):
             for side in sides:
                 found[side].append(measured(side, stage, asked))
         ours = typical(found["ftk"])
         for side in sides:
-            seconds, peak, losses = typical(found[side])
-            ratios = "" if side == "ftk" else f" (ftk {ours[0] / seconds:.2f}, memory {ours[1] / peak:.2f})"
-            lines.append(f"| {stage} | {side}{ratios} | {seconds:.1f} | {peak:,.0f} | {shown(losses)} |")
+            it = typical(found[side])
+            beside = "" if side == "ftk" else f" (ftk {ours.cpu / it.cpu:.2f}, memory {ours.peak / it.peak:.2f})"
+            speed = ours.tokens / it.clock
+            share = f"{JOBS[stage].flop * parameters * speed / ceiling:.0%}" if JOBS[stage].flop else ""
+            figures = f"{it.cpu:.1f} | {it.clock:.1f} | {speed:,.0f} | {share} | {it.peak:,.0f} | {shown(it.losses)}"
+            lines.append(f"| {stage} | {side}{beside} | {figures} |")
             print(lines[-1], flush=True)
     if asked.markdown:
         asked.markdown.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def measured(side: str, stage: str, asked: argparse.Namespace) -> tuple[float, float, list[float]]:
-    """CPU seconds of a step, peak resident megabytes, losses of the steps."""
+def measured(side: str, stage: str, asked: argparse.Namespace) -> Found:
     with tempfile.TemporaryDirectory() as folder:
-        one, _, _ = run(side, stage, asked, 1, Path(folder) / "one")
-        more, peak, losses = run(side, stage, asked, 1 + asked.steps, Path(folder) / "more")
-    seconds = (more - one) / asked.steps
-    print(f"{stage} {side}: {seconds:.1f} CPU s a step, {peak:,.0f} MB, {shown(losses)}", file=sys.stderr, flush=True)
-    return seconds, peak, losses
+        first = run(side, stage, asked, asked.warm, Path(folder) / "first")
+        more = run(side, stage, asked, asked.warm + asked.steps, Path(folder) / "more")
+    each = [(getattr(more, name) - getattr(first, name)) / asked.steps for name in ("cpu", "clock", "tokens")]
+    found = Found(each[0], each[1], more.peak, more.losses, each[2])
+    print(f"{stage} {side}: {found}", file=sys.stderr, flush=True)
+    return found
 
 
-def run(side: str, stage: str, asked: argparse.Namespace, steps: int, out: Path) -> tuple[float, float, list[float]]:
+def run(side: str, stage: str, asked: argparse.Namespace, steps: int, out: Path) -> Found:
     out.parent.mkdir(exist_ok=True)
     config = out.with_suffix(".yaml")
-    config.write_text(json.dumps(keys(stage, asked, steps, out)), encoding="utf-8")
+    ours = {"include_effective_tokens_per_second": True} if side.startswith("ftk") else {}
+    ours |= {"torch_compile": True} if side == "ftk, compiled" else {}
+    config.write_text(json.dumps(keys(stage, asked, steps, out) | ours), encoding="utf-8")
+    ftk = [sys.executable, "-m", "ftk.cli.main", "run", config]
     program = {
-        "ftk": [sys.executable, "-m", "ftk.cli.main", "run", config],
+        "ftk": ftk,
+        "ftk, compiled": ftk,
         "LLaMA-Factory": [asked.rival, "train", config],
-        "TRL": [sys.executable, Path(__file__).with_name("trl_side.py"), config],
+        "TRL": [sys.executable, Path(__file__).with_name("trl_side.py"), stage, config],
     }[side]
     environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
+    begun = time.perf_counter()
     with out.with_suffix(".log").open("w") as log:
         process = subprocess.Popen(list(map(str, program)), stdout=log, stderr=log, env=environment)
         _, status, used = os.wait4(process.pid, 0)
     if status:
         sys.exit(f"{side} failed at {stage}:\n{out.with_suffix('.log').read_text()[-2000:]}")
+    clock = time.perf_counter() - begun
     history = json.loads((out / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
-    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, [e["loss"] for e in history if "loss" in e]
+    losses = [entry["loss"] for entry in history if "loss" in entry]
+    last = history[-1]
+    tokens = last.get("effective_tokens_per_sec", 0.0) * last.get("train_runtime", 0.0)
+    return Found(used.ru_utime + used.ru_stime, clock, used.ru_maxrss / 1024, losses, tokens)
+
+
+def peak_of_products(*, bf16: bool) -> float:
+    """FLOP/s of a product of two matrices of 4096 x 4096: the best of five."""
+    a = torch.randn(4096, 4096, dtype=torch.bfloat16 if bf16 else torch.float32)
+    seconds = []
+    for _ in range(6):
+        begun = time.perf_counter()
+        a @ a
+        seconds.append(time.perf_counter() - begun)
+    return 2 * 4096**3 / min(seconds[1:])
+
+
+def width_of(model: str) -> int:
+    """Bytes of a parameter in the files of the model."""
+    config = json.loads((Path(model) / "config.json").read_text(encoding="utf-8"))
+    return getattr(torch, config.get("dtype") or config["torch_dtype"]).itemsize
 
 
 def keys(stage: str, asked: argparse.Namespace, steps: int, out: Path) -> dict[str, object]:
-    rows, batches = ROWS[stage]
+    job = JOBS[stage]
     return {
         "model_name_or_path": asked.model,
         "stage": stage,
@@ -96,7 +181,7 @@ def keys(stage: str, asked: argparse.Namespace, steps: int, out: Path) -> dict[s
         "finetuning_type": "lora",
         "lora_rank": 8,
         "lora_target": "all",
-        "dataset": DATA[stage],
+        "dataset": job.data,
         "dataset_dir": asked.data,
         "template": "smollm",
         "cutoff_len": 512,
@@ -104,21 +189,23 @@ def keys(stage: str, asked: argparse.Namespace, steps: int, out: Path) -> dict[s
         "logging_steps": 1,
         "save_strategy": "no",
         "report_to": "none",
-        "per_device_train_batch_size": rows,
-        "gradient_accumulation_steps": batches,
+        "per_device_train_batch_size": job.rows,
+        "gradient_accumulation_steps": job.batches,
         "learning_rate": 1e-5,
         "lr_scheduler_type": "constant",
         "max_steps": steps,
         "seed": 42,
         "use_cpu": True,
         "disable_gradient_checkpointing": True,
+        **job.keys,
         **{key: item.value for key, item in parse_overrides(asked.overrides).items()},
     }
 
 
-def typical(found: Sequence[tuple[float, float, list[float]]]) -> tuple[float, float, list[float]]:
-    seconds, peaks, losses = zip(*found, strict=True)
-    return statistics.median(seconds), statistics.median(peaks), losses[0]
+def typical(found: Sequence[Found]) -> Found:
+    """Medians, with the losses of the first round."""
+    middle = {name: statistics.median(getattr(it, name) for it in found) for name in ("cpu", "clock", "peak", "tokens")}
+    return Found(losses=found[0].losses, **middle)
 
 
 def shown(losses: Sequence[float]) -> str:

@@ -1,4 +1,4 @@
-"""TRL's side of ``stages.py``: the same rows, batches and steps. usage: python trl_side.py CONFIG"""
+"""TRL's side of ``stages.py``: the same rows, batches and steps. usage: python trl_side.py STAGE CONFIG"""
 
 from __future__ import annotations
 
@@ -9,7 +9,20 @@ from pathlib import Path
 import datasets
 from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
-from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
+from trl import (
+    DPOConfig,
+    DPOTrainer,
+    GRPOConfig,
+    GRPOTrainer,
+    KTOConfig,
+    KTOTrainer,
+    RewardConfig,
+    RewardTrainer,
+    SFTConfig,
+    SFTTrainer,
+)
+from trl.experimental.cpo import CPOConfig, CPOTrainer
+from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
 ROLES = {"system": "system", "human": "user", "gpt": "assistant", "user": "user", "assistant": "assistant"}
 KINDS = {
@@ -17,17 +30,30 @@ KINDS = {
     "dpo": (DPOConfig, DPOTrainer),
     "kto": (KTOConfig, KTOTrainer),
     "rm": (RewardConfig, RewardTrainer),
+    "orpo": (ORPOConfig, ORPOTrainer),
+    "cpo": (CPOConfig, CPOTrainer),
+    "simpo": (CPOConfig, CPOTrainer),
+    "grpo": (GRPOConfig, GRPOTrainer),
 }
+SETTINGS = {"orpo": {"beta": 0.1}, "cpo": {"beta": 0.1}, "simpo": {"loss_type": "simpo", "cpo_alpha": 0.0, "beta": 0.1}}
+"""What their defaults have different."""
 
 
 def main() -> None:
-    keys = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    stage, model_path = keys["stage"], keys["model_name_or_path"]
+    stage, path = sys.argv[1:]
+    keys = json.loads(Path(path).read_text(encoding="utf-8"))
+    model_path = keys["model_name_or_path"]
     config_class, trainer_class = KINDS[stage]
     arguments = {key: keys[key] for key in SAME if key in keys}
-    config = config_class(
-        **arguments, bf16=keys.get("bf16", False), gradient_checkpointing=False, max_length=keys["cutoff_len"]
-    )
+    if stage == "grpo":
+        samples, tokens = keys["grpo_num_generate_samples"], keys["max_new_tokens"]
+        # Its rows are completions, not prompts; and it samples as ftk does by default.
+        arguments |= {"per_device_train_batch_size": samples * arguments["per_device_train_batch_size"]}
+        arguments |= {"num_generations": samples, "max_completion_length": tokens}
+        arguments |= {"temperature": 0.95, "top_p": 0.7, "top_k": 50}
+    else:
+        arguments |= {"max_length": keys["cutoff_len"], **SETTINGS.get(stage, {})}
+    config = config_class(**arguments, bf16=keys.get("bf16", False), gradient_checkpointing=False)
     info = json.loads((Path(keys["dataset_dir"]) / "dataset_info.json").read_text(encoding="utf-8"))
     rows = json.loads((Path(keys["dataset_dir"]) / info[keys["dataset"]]["file_name"]).read_text(encoding="utf-8"))
     data = datasets.Dataset.from_list([READERS[stage](row) for row in rows])
@@ -39,8 +65,10 @@ def main() -> None:
         r=8, lora_alpha=16, target_modules="all-linear", task_type="SEQ_CLS" if stage == "rm" else "CAUSAL_LM"
     )
     tokenizer = AutoTokenizer.from_pretrained(model_path)
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    more = {"reward_funcs": exact_answer} if stage == "grpo" else {}
     trainer = trainer_class(
-        model=model, args=config, train_dataset=data, processing_class=tokenizer, peft_config=adapter
+        model=model, args=config, train_dataset=data, processing_class=tokenizer, peft_config=adapter, **more
     )
     trainer.train()
     trainer.state.save_to_json(str(Path(keys["output_dir"]) / "trainer_state.json"))
@@ -80,7 +108,16 @@ def verdict(row: dict) -> dict:
     return {"prompt": turns[:-1], "completion": turns[-1:], "label": row["label"]}
 
 
-READERS = {"sft": alpaca, "dpo": pair, "rm": pair, "kto": verdict}
+def question(row: dict) -> dict:
+    prompt = [turn("system", row["system"]), turn("user", row["instruction"])]
+    return {"prompt": prompt, "answer": row["output"]}
+
+
+def exact_answer(completions: list, answer: list[str], **_: object) -> list[float]:
+    return [float(said[0]["content"].strip() == wanted) for said, wanted in zip(completions, answer, strict=True)]
+
+
+READERS = {"sft": alpaca, "kto": verdict, "grpo": question} | dict.fromkeys(("dpo", "rm", "orpo", "cpo", "simpo"), pair)
 
 if __name__ == "__main__":
     main()
