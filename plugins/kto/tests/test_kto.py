@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from transformers import LlamaForCausalLM
 
 from ft_plugin_kto import plugin
-from ft_plugin_kto.answers import ANSWER, OTHER, AnswerCollator, lengths_of, with_one
+from ft_plugin_kto.answers import ANSWER, OTHER, AnswerCollator, joined, lengths_of, with_one
 from ft_plugin_kto.loss import apo_zero_unpaired_loss, kto_loss
 from ft_plugin_kto.mismatched import derangement, with_other_answers
 from ft_plugin_kto.objective import AnswerScores
@@ -143,6 +143,12 @@ def test_one_of_both_answers_makes_the_batch_that_there_would_be_without_the_oth
     for name in ("input_ids", "labels", "attention_mask"):
         assert torch.equal(made[name][real], alone[name][real]), name
     assert made["attention_mask"].sum() == real.sum() and (made["labels"][~real] == -100).all()
+
+
+def test_batches_of_other_widths_are_joined_to_the_batch_that_their_rows_make():
+    collate = AnswerCollator(0, cutoff_len=99)
+    whole, made = collate(THREE), joined([collate([row]) for row in THREE])
+    assert made.keys() == whole.keys() and all(torch.equal(made[name], whole[name]) for name in whole)
 
 
 @pytest.mark.parametrize("window", [None, 3], ids=["together", "apart"])

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn import functional as F
 
 from ft_plugin_data.truncation import Conversation, Fitted, Fitting
 from ft_plugin_preference.pairs import says_something
@@ -137,6 +138,19 @@ class AnswerCollator:
 def lengths_of(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Positions of prompt, answer and other answer of each row, of shape (B, 3)."""
     return torch.stack([(batch["segments"] == part).sum(1) for part in (PROMPT, ANSWER, OTHER)], 1)
+
+
+def joined(batches: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The rows of all batches as one batch, as wide as the widest."""
+    width = max(batch["labels"].shape[1] for batch in batches)
+    padding = {"input_ids": 0, "attention_mask": 0, "labels": IGNORE, "segments": PADDING}
+    made = {}
+    for name in batches[0]:
+        parts = [batch[name] for batch in batches]
+        if name in padding:
+            parts = [F.pad(part, (0, width - part.shape[1]), value=padding[name]) for part in parts]
+        made[name] = torch.cat(parts)
+    return made
 
 
 def with_one(batch: Mapping[str, torch.Tensor], part: int) -> dict[str, torch.Tensor]:

@@ -18,7 +18,7 @@ from ft_plugin_trainer.trainer import FtkTrainer
 from ftk.contracts import Template
 from ftk.markers import hookimpl
 
-from .answers import ANSWER, OTHER, REFERENCE, AnswerEncoder, with_one
+from .answers import ANSWER, OTHER, REFERENCE, AnswerEncoder, joined, with_one
 from .balance import tell_imbalance
 from .config import KtoConfig
 from .loss import LOSSES
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from ftk.run import Run
 
 
+TOGETHER = 4
+"""Micro-batches that passes without gradient take at once: these hold activations of one layer, and not of all."""
 MOVED = "other_logratios"
 """In a batch: log-ratios of policy and reference of answers to other prompts, before the step."""
 
@@ -93,27 +95,35 @@ class KtoObjective(AnswerObjective):
         batches = super().begin_step(model, batches)
         if not any((batch["segments"] == OTHER).any() for batch in batches):
             return batches
-        batches = [self._with_moved(model, batch) for batch in batches]
+        groups = [batches[start : start + TOGETHER] for start in range(0, len(batches), TOGETHER)]
+        batches = [batch for group in groups for batch in self._measured(model, group)]
         if model.training:
             moved = torch.cat([batch[MOVED] for batch in batches]).double()
             moved_sum, n = summed_over_processes(torch.stack([moved.sum(), moved.new_tensor(len(moved))]) * self.counts)
             self.kl = (moved_sum / n).clamp(min=0).cpu()
         return batches
 
-    def _with_moved(self, model: nn.Module, batch: Batch) -> Batch:
-        """The batch without the answers to other prompts, but with their log-ratios, and what the reference says.
+    def _measured(self, model: nn.Module, batches: list[Batch]) -> list[Batch]:
+        """The batches without the answers to other prompts, but with their log-ratios, and what the reference says.
 
         The policy's are computed apart from its own answers, without gradient and dropout: those have to wait until
         the divergence of the whole global batch is known. The reference's all in one pass.
         """
+        whole = joined(batches)
         with torch.no_grad(), evaluating(model):
-            ours_B = self.scores(model, with_one(batch, OTHER))[:, 0]
-        if REFERENCE[0] in batch:
-            theirs_B2 = torch.stack([batch[name] for name in REFERENCE], 1)
+            ours_B = self.scores(model, with_one(whole, OTHER))[:, 0]
+        if REFERENCE[0] in whole:
+            theirs_B2 = torch.stack([whole[name] for name in REFERENCE], 1)
         else:
-            theirs_B2 = self.scores.of_reference(model, batch)
-        known = dict(zip(REFERENCE, theirs_B2.unbind(1), strict=True))
-        return with_one(batch, ANSWER) | known | {MOVED: ours_B - theirs_B2[:, 1].to(ours_B.dtype)}
+            theirs_B2 = self.scores.of_reference(model, whole)
+        columns = dict(zip(REFERENCE, theirs_B2.unbind(1), strict=True))
+        columns[MOVED] = ours_B - theirs_B2[:, 1].to(ours_B.dtype)
+        sizes = [len(batch["labels"]) for batch in batches]
+        parts = zip(*(values_B.split(sizes) for values_B in columns.values()), strict=True)
+        return [
+            with_one(batch, ANSWER) | dict(zip(columns, part, strict=True))
+            for batch, part in zip(batches, parts, strict=True)
+        ]
 
     def losses(self, logratios_B: torch.Tensor, desirable_B: torch.Tensor) -> torch.Tensor:
         good, bad = self.weights
