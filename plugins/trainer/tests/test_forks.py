@@ -125,6 +125,16 @@ def test_a_backward_pass_that_computes_layers_again_finds_the_same_parts(reentra
         torch.testing.assert_close(made.grad, wanted.grad, rtol=0, atol=1e-10)
 
 
+def test_compiled_layers_compute_by_parts_too():
+    plain, model = model_of("llama"), model_of("llama")
+    for layer in model.model.layers:
+        layer.forward = torch.compile(layer.forward, dynamic=True, backend="eager")
+    for lengths in LENGTHS[2], LENGTHS[3]:
+        columns, lengths_BK = rows_of(lengths)
+        expected_N = plainly(plain, columns, lengths_BK)
+        torch.testing.assert_close(in_way("parts", model, columns, lengths_BK), expected_N, rtol=0, atol=1e-10)
+
+
 def test_parts_hold_no_padding_and_no_mask_of_every_two_positions():
     model, (columns, lengths_BK) = model_of("llama"), rows_of(LENGTHS[3])
     inputs = Forks().inputs(model, columns, lengths_BK)

@@ -52,16 +52,16 @@ def attention(
         return sdpa_attention_forward(module, query_BHTD, key_BHTD, value_BHTD, attention_mask, **kwargs)
     if kwargs.get("position_bias") is not None or query_BHTD.shape[2] != key_BHTD.shape[2]:
         raise NotImplementedError("a bias of positions, or keys from elsewhere")
-    return _by_parts(module, (query_BHTD, key_BHTD, value_BHTD), attention_mask[:, 0].tolist(), **kwargs), None
+    return _by_parts(module, (query_BHTD, key_BHTD, value_BHTD), attention_mask, **kwargs), None
 
 
 @torch.compiler.disable
 def _by_parts(
-    module: nn.Module, tensors_BHTD: tuple[torch.Tensor, ...], rows: list[list[list[int]]], **kwargs: Any
+    module: nn.Module, tensors_BHTD: tuple[torch.Tensor, ...], lengths_B1GK: torch.Tensor, **kwargs: Any
 ) -> torch.Tensor:
-    """``rows``: for each row, the lengths of parts of the forks that stand in it one behind the other."""
+    """``lengths_B1GK``: of the K parts of each of G forks that stand one behind the other in a row."""
     b, h, t, _ = tensors_BHTD[0].shape
-    sizes = []
+    rows, sizes = lengths_B1GK[:, 0].tolist(), []
     for forks in rows:
         sizes += [n for prefix, *branches in forks for n in (prefix + sum(branches[:1]), *branches[1:])]
         sizes.append(t - sum(map(sum, forks)))
@@ -113,13 +113,19 @@ class Forks:
 
     def worth(self, model: nn.Module, lengths_BK: torch.Tensor) -> bool:
         """Whether these rows can be computed together, and that is less work than apart."""
-        if self.fault(model) or not self.fits(model, lengths_BK):
-            return False
-        return _config(model)._attn_implementation == NAME or is_less_work(model, lengths_BK)
+        return self.by_parts(model, lengths_BK) or (
+            not self.fault(model) and self.fits(model, lengths_BK) and is_less_work(model, lengths_BK)
+        )
+
+    def by_parts(self, model: nn.Module, lengths_BK: torch.Tensor) -> bool:
+        """Whether the model computes such rows part by part, which is never more work."""
+        by_parts = not self.fault(model) and _config(model)._attn_implementation == NAME
+        return by_parts and self.fits(model, lengths_BK)
 
     def fits(self, model: nn.Module, lengths_BK: torch.Tensor) -> bool:
         """Whether no window of the model is shorter than a conversation. A mask says who sees whom in all layers."""
-        return int(_conversations(lengths_BK).max()) <= window_of(_config(model))
+        longest = lengths_BK[:, 0] + nn.functional.pad(lengths_BK, (0, 1))[:, 1:].amax(1)
+        return int(longest.max()) <= window_of(_config(model))
 
     def inputs(self, model: nn.Module, columns: Columns, lengths_BK: torch.Tensor) -> Columns:
         """``columns``, ``attention_mask`` and perhaps ``position_ids``, in whichever way is less work."""
