@@ -130,13 +130,17 @@ def test_keys_of_files_that_people_have_reach_transformers(tmp_path):
         ({"per_gpu_eval_batch_size": 2}, {"per_device_eval_batch_size": 2}),
         ({"push_to_hub_model_id": "me/x"}, {"hub_model_id": "me/x"}),
         ({"push_to_hub_token": "t"}, {"hub_token": "t"}),
-        ({"torchdynamo": "inductor"}, {"torch_compile_backend": "inductor"}),
         ({"gradient_checkpointing_kwargs": {"use_reentrant": False}}, {"activation_checkpointing_kwargs": {"use_reentrant": False}}),
         ({"disable_shuffling": True}, {"train_sampling_strategy": "sequential"}),
     ],
 )  # fmt: skip
 def test_an_old_key_means_what_it_meant(old, new):
     assert arguments(old) == {"use_cpu": True} | new
+
+
+def test_the_old_name_of_the_compilers_back_end_is_understood():
+    plan = make_plan({"torchdynamo": "inductor"}, components=[])
+    assert plan.config[TrainerConfig].torch_compile_backend == "inductor"
 
 
 def test_a_warmup_over_the_whole_run_is_not_one_step(tmp_path):
