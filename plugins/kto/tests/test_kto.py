@@ -345,6 +345,15 @@ def test_a_reference_is_computed_again_where_other_answers_are_cut_elsewhere(tin
     assert computed(seed=7, cutoff_len=60)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_a_policy_that_has_learnt_nothing_does_not_differ_from_its_reference(tiny_model_dir, tmp_path, dtype):
+    keys = {"model_dtype": dtype, "pure_bf16": dtype == "bfloat16", "max_steps": 1, "kto_chosen_weight": 0.5}
+    (entry,) = logged(run_of(tiny_model_dir, tmp_path, **keys))
+    tolerance = 0 if dtype == "bfloat16" else 1e-5  # in 16 bits all is computed in the same shapes
+    for name in ("kl", "rewards/chosen", "rewards/rejected"):
+        assert entry[name] == pytest.approx(0, abs=tolerance), name
+
+
 @pytest.mark.parametrize("tag", [True, False])
 def test_answers_of_one_kind_train_with_a_warning(tiny_model_dir, tmp_path, caplog, tag):
     log = logged(run_of(tiny_model_dir, tmp_path, [{**row, "kto_tag": tag} for row in ROWS]))

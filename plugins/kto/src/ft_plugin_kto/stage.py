@@ -68,7 +68,9 @@ class Kto:
             weights=(config.kto_chosen_weight, config.kto_rejected_weight),
         )
         columns = REFERENCE if config.kto_loss == "kto" else REFERENCE[:1]
-        return answer_trainer(run, parts, objective, columns=columns)
+        trainer = answer_trainer(run, parts, objective, columns=columns)
+        objective.one_pass = not computes_in_16_bits(trainer)
+        return trainer
 
 
 class KtoObjective(AnswerObjective):
@@ -90,6 +92,8 @@ class KtoObjective(AnswerObjective):
         super().__init__(scores, beta=beta, ftx=ftx)
         self.loss, self.weights = loss, weights
         self.kl = torch.zeros((), dtype=torch.float64)
+        self.one_pass = True
+        """Whether the reference may compute in other shapes than the policy."""
 
     def begin_step(self, model: nn.Module, batches: list[Batch]) -> list[Batch]:
         batches = super().begin_step(model, batches)
@@ -107,17 +111,21 @@ class KtoObjective(AnswerObjective):
         """The batches without the answers to other prompts, but with their log-ratios, and what the reference says.
 
         The policy's are computed apart from its own answers, without gradient and dropout: those have to wait until
-        the divergence of the whole global batch is known. The reference's all in one pass.
+        the divergence of the whole global batch is known. The reference's all in one pass, if it may: in 16 bits the
+        same sequence is rounded otherwise in a batch of another shape, by some half a nat of an answer's sum, which is
+        more than a policy that has learnt little differs by. There it computes what the policy does, in its shapes.
         """
         whole = joined(batches)
+        others = with_one(whole, OTHER)
         with torch.no_grad(), evaluating(model):
-            ours_B = self.scores(model, with_one(whole, OTHER))[:, 0]
+            ours_B = self.scores(model, others)[:, 0]
+        columns = {}
         if REFERENCE[0] in whole:
-            theirs_B2 = torch.stack([whole[name] for name in REFERENCE], 1)
-        else:
-            theirs_B2 = self.scores.of_reference(model, whole)
-        columns = dict(zip(REFERENCE, theirs_B2.unbind(1), strict=True))
-        columns[MOVED] = ours_B - theirs_B2[:, 1].to(ours_B.dtype)
+            columns = {name: whole[name] for name in REFERENCE}
+        elif self.one_pass:
+            columns = dict(zip(REFERENCE, self.scores.of_reference(model, whole).unbind(1), strict=True))
+        theirs_B = columns[REFERENCE[1]] if columns else self.scores.of_reference(model, others)[:, 0]
+        columns[MOVED] = ours_B - theirs_B.to(ours_B.dtype)
         sizes = [len(batch["labels"]) for batch in batches]
         parts = zip(*(values_B.split(sizes) for values_B in columns.values()), strict=True)
         return [
@@ -141,3 +149,9 @@ class KtoObjective(AnswerObjective):
 
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
         self.kl = state["kl"]
+
+
+def computes_in_16_bits(trainer: FtkTrainer) -> bool:
+    """Or in fewer."""
+    mixed = trainer.args.bf16 or trainer.args.fp16
+    return mixed or any(p.dtype.itemsize < 4 for p in trainer.model.parameters())
