@@ -49,7 +49,8 @@ def test_weights_do_not_depend_on_how_completions_are_cut_into_micro_batches(ben
     ):
         other = weights(bench(**keys, **cut))
         for name, weight in whole.items():
-            torch.testing.assert_close(other[name], weight, rtol=0, atol=1e-9)
+            # Norms are in float32, through which gradients of a shared prompt go together.
+            torch.testing.assert_close(other[name], weight, rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("evaluated", [{}, {"eval_strategy": "steps", "eval_steps": 2, "val_size": 2}])

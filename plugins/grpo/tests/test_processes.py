@@ -35,4 +35,5 @@ def test_processes_learn_together_what_one_does(tmp_path, keys):
         together, theirs = train(tmp_path / name, 2, **split, **keys)
         assert together == pytest.approx(rewards, rel=0, abs=1e-9)
         for parameter, weight in weights.items():
-            torch.testing.assert_close(theirs[parameter], weight, rtol=0, atol=1e-9)
+            # Norms are in float32, through which gradients of a shared prompt go together.
+            torch.testing.assert_close(theirs[parameter], weight, rtol=0, atol=1e-7)

@@ -15,6 +15,7 @@ from ft_plugin_rollouts.batches import (
 from ft_plugin_rollouts.prompts import Prompt
 from ft_plugin_rollouts.repeating import RepeatedBatches
 from ft_plugin_rollouts.rollouts import Completion, columns_of
+from ft_plugin_trainer.forks import Forks
 from ft_plugin_trainer.targets import IGNORE, TargetLogprobs, next_tokens
 from ftk_sdk.tiny import tiny_llama
 
@@ -52,11 +53,12 @@ def test_a_row_without_a_number_is_no_part_of_a_metric():
     assert {name: [float(x) for x in pair] for name, pair in sums.items()} == {"reward": [4, 2], "kl": [3, 1]}
 
 
+@pytest.mark.parametrize("forks", [None, Forks()], ids=["in rows", "in one row"])
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
-def test_log_probabilities_are_those_of_what_was_drawn_from(temperature):
+def test_log_probabilities_are_those_of_what_was_drawn_from(temperature, forks):
     model = tiny_llama(dtype=torch.float64)
     batch = token_batch([([5, 6, 7, 8], 2), ([9, 10, 11], 1)], pad=3)
-    found_N = drawn_logprobs(TargetLogprobs(), model, batch, temperature=temperature)
+    found_N = drawn_logprobs(TargetLogprobs(), model, batch, temperature=temperature, forks=forks)
     logits_BTV = model(**{name: batch[name] for name in ("input_ids", "attention_mask")}).logits / temperature
     logp_BTV = logits_BTV.log_softmax(-1)
     wanted = [logp_BTV[0, 1, 7], logp_BTV[0, 2, 8], logp_BTV[1, 0, 10], logp_BTV[1, 1, 11]]

@@ -18,6 +18,7 @@ from ft_plugin_rollouts import log
 from ft_plugin_rollouts.batches import drawn_logprobs, metric_sums
 from ft_plugin_rollouts.prompts import Prompt, prompts_of, text_of
 from ft_plugin_rollouts.rollouts import Rollouts, columns_of
+from ft_plugin_trainer.forks import Forks
 from ft_plugin_trainer.modes import evaluating
 from ft_plugin_trainer.objective import Batch, Objective, Sums
 from ft_plugin_trainer.processes import from_all_processes
@@ -59,7 +60,7 @@ class PolicyGradient(Objective):
         self.low = self.config.grpo_epsilon
         self.high = self.low if self.config.grpo_epsilon_high is None else self.config.grpo_epsilon_high
         self.temperature = rollouts.sampling.temperature
-        self.scores = TargetLogprobs()
+        self.scores, self.forks = TargetLogprobs(), Forks()
         self._kept: list[Batch] = []
 
     def begin_step(self, model: nn.Module, batches: list[Batch]) -> list[Batch]:
@@ -93,7 +94,7 @@ class PolicyGradient(Objective):
     def sums(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> Sums:
         mask_BT = next_tokens(batch["labels"]) != IGNORE
         row_N = mask_BT.nonzero()[:, 0]
-        new_N = drawn_logprobs(self.scores, model, batch, temperature=self.temperature)
+        new_N = drawn_logprobs(self.scores, model, batch, temperature=self.temperature, forks=self.forks)
         old_N = batch["old"][mask_BT].to(new_N.dtype) if "old" in batch else new_N.detach()
         advantages_N = batch["advantages"][row_N].to(new_N.dtype)
         loss_N, clipped_N = self.loss.surrogate(new_N, old_N, advantages_N, row_N, low=self.low, high=self.high)
@@ -167,9 +168,9 @@ class PolicyGradient(Objective):
             rows[0].learnt, rows[0].advantage = True, 0.0
 
     def _batches(self, model: nn.Module, rows: Sequence[Scored]) -> Iterator[Batch]:
-        """The longest rows first, together with others of their length."""
+        """The longest prompts first, and completions of one together: it is computed once for those in a batch."""
         device = unwrapped(model).get_input_embeddings().weight.device
-        rows = sorted(rows, key=lambda row: len(row.ids), reverse=True)
+        rows = sorted(rows, key=lambda row: (len(row.prompt.ids), row.prompt.ids, len(row.ids)), reverse=True)
         for at in range(0, len(rows), self.rows):
             yield batch_of(rows[at : at + self.rows], self.rollouts.tokenizer.pad_token_id, device)
 
@@ -192,7 +193,7 @@ class PolicyGradient(Objective):
         """Of the tokens of completions as (B, T), at the positions that predict them; 0 elsewhere. No gradient."""
         mask_BT = next_tokens(batch["labels"]) != IGNORE
         with torch.no_grad(), evaluating(model):
-            values_N = drawn_logprobs(self.scores, model, batch, temperature=self.temperature)
+            values_N = drawn_logprobs(self.scores, model, batch, temperature=self.temperature, forks=self.forks)
         out_BT = torch.zeros(mask_BT.shape, dtype=values_N.dtype, device=values_N.device)
         out_BT[mask_BT] = values_N
         return out_BT

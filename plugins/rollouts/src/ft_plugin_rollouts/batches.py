@@ -11,6 +11,8 @@ from functools import partial
 import torch
 from torch import nn
 
+from ft_plugin_trainer.forks import Forks
+from ft_plugin_trainer.joining import joined_for
 from ft_plugin_trainer.logprobs import gather_logprobs
 from ft_plugin_trainer.objective import Sums
 from ft_plugin_trainer.targets import IGNORE, TargetLogprobs, next_tokens
@@ -58,14 +60,25 @@ def on_device(batch: Mapping[str, torch.Tensor], device: torch.device) -> dict[s
 
 
 def drawn_logprobs(
-    scores: TargetLogprobs, model: nn.Module, batch: Mapping[str, torch.Tensor], *, temperature: float
+    scores: TargetLogprobs,
+    model: nn.Module,
+    batch: Mapping[str, torch.Tensor],
+    *,
+    temperature: float,
+    forks: Forks | None = None,
 ) -> torch.Tensor:
-    """Log-probabilities (N) of the targets by the distribution that was drawn from."""
-    inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "use_cache": False}
+    """Log-probabilities (N) of the targets by the distribution that was drawn from.
+
+    forks  where given, a prompt that neighbours share is computed once if the model can
+    """
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "labels")}
+    if forks is not None:
+        inputs = joined_for(model, forks, inputs)
+    targets_BT = next_tokens(inputs.pop("labels"))
     if temperature == 1:
-        return scores(model, inputs, next_tokens(batch["labels"])).logprobs_N
+        return scores(model, {**inputs, "use_cache": False}, targets_BT).logprobs_N
     function = partial(at_temperature, temperature=temperature)
-    return scores.values(model, inputs, next_tokens(batch["labels"]), function).logprobs_N
+    return scores.values(model, {**inputs, "use_cache": False}, targets_BT, function).logprobs_N
 
 
 def at_temperature(logits_NV: torch.Tensor, targets_N: torch.Tensor, *, temperature: float) -> torch.Tensor:
