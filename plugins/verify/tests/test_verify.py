@@ -145,6 +145,7 @@ def test_curves_that_differ_fail_by_name(capsys):
         _report({"one batch": Curve([1.0, 0.9]), "packed": Curve([1.0])}, as_json=False)
     with pytest.raises(RunError, match="not one curve: packed"):
         _report({"one batch": Curve([0.0], [1.0]), "packed": Curve([0.0], [1.1])}, as_json=False)
+    _report({"one batch": Curve([0.0], [1.0]), "packed": Curve([0.0], [1.0 + 1e-8])}, as_json=False)
 
 
 def test_a_flat_curve_is_said_to_show_little(capsys):
