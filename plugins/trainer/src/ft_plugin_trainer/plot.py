@@ -1,4 +1,4 @@
-"""The curves of the loss and of the reward as a picture."""
+"""The curves of the loss and of rewards as a picture."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from ftk.markers import hookimpl
 
 FILE = "training_loss.png"
-CURVES = ("loss", "reward")
-"""What is drawn, each in axes of its own."""
+CURVES = ("loss", "reward", "rewards/margins", "rewards/accuracies", "accuracy")
+"""What is drawn, each in axes of its own, if it is logged."""
 WINDOW = 20
 """The smoothed curve's memory, as a share of the run: a twentieth."""
 
@@ -38,14 +38,14 @@ class DrawAtEnd(TrainerCallback):
 
 
 def draw(history: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw ``loss``, and ``reward`` where there is one, as logged and smoothed, with those of evaluations, over steps.
+    """Draw ``CURVES``, those that there are, as logged and smoothed, with those of evaluations, over steps.
 
     Nothing logged: no picture.
     """
     shown = [curve for curve in CURVES if any(_names(history, curve))]
     if not shown:
         return
-    figure = Figure(figsize=(8, 5 * len(shown)))
+    figure = Figure(figsize=(8, 5 if len(shown) == 1 else 4 * len(shown)))
     FigureCanvasAgg(figure)
     for place, curve in enumerate(shown, 1):
         axes = figure.add_subplot(len(shown), 1, place, xlabel="step", ylabel=curve)
@@ -53,8 +53,8 @@ def draw(history: Sequence[Mapping[str, Any]], path: Path) -> None:
         if steps:
             axes.plot(steps, values, color="tab:blue", alpha=0.35, label=curve)
             axes.plot(steps, smoothed(values), color="tab:blue", label=f"{curve}, smoothed")
-        for name in sorted(_names(history, curve) - {curve}):
-            axes.plot(*_series(history, name), marker="o", label=name)
+        for i, name in enumerate(sorted(_names(history, curve) - {curve}), 1):
+            axes.plot(*_series(history, name), marker="o", color=f"C{i}", label=name)
         axes.legend()
         axes.grid(alpha=0.3)
     partial = path.with_name(f".{path.name}")
