@@ -64,7 +64,8 @@ JOBS = {
     "cpo": Job("dpo_en_demo", 1, rival=False, flop=4),
     "grpo": Job("sums", 1, 2, keys=SUMS, rival=False),
 }
-HEAD = ("stage", "by", "CPU s a step", "s a step", "tokens/s", "of the peak", "peak MB", "losses")
+HEAD = ("stage", "by", "s a step", "CPU s", "peak MB", "tokens/s", "of the peak", "losses")
+"""In brackets: ftk's share of what another one takes."""
 
 
 @dataclass(frozen=True)
@@ -106,15 +107,19 @@ def main() -> None:
                 found[side].append(measured(side, stage, asked))
         ours = typical(found["ftk"])
         for side in sides:
-            it = typical(found[side])
-            beside = "" if side == "ftk" else f" (ftk {ours.cpu / it.cpu:.2f}, memory {ours.peak / it.peak:.2f})"
-            speed = ours.tokens / it.clock
-            share = f"{JOBS[stage].flop * parameters * speed / ceiling:.0%}" if JOBS[stage].flop else ""
-            figures = f"{it.cpu:.1f} | {it.clock:.1f} | {speed:,.0f} | {share} | {it.peak:,.0f} | {shown(it.losses)}"
-            lines.append(f"| {stage} | {side}{beside} | {figures} |")
+            lines.append(row(stage, side, typical(found[side]), ours, parameters, ceiling))
             print(lines[-1], flush=True)
     if asked.markdown:
         asked.markdown.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def row(stage: str, side: str, it: Found, ours: Found, parameters: float, ceiling: float) -> str:
+    beside = [ours.clock / it.clock, ours.cpu / it.cpu, ours.peak / it.peak]
+    ratios = ["" if side == "ftk" else f" ({ratio:.2f})" for ratio in beside]
+    speed = ours.tokens / it.clock
+    share = f"{JOBS[stage].flop * parameters * speed / ceiling:.0%}" if JOBS[stage].flop else ""
+    times = f"{it.clock:.1f}{ratios[0]} | {it.cpu:.1f}{ratios[1]} | {it.peak:,.0f}{ratios[2]}"
+    return f"| {stage} | {side} | {times} | {speed:,.0f} | {share} | {shown(it.losses)} |"
 
 
 def measured(side: str, stage: str, asked: argparse.Namespace) -> Found:
