@@ -1,16 +1,18 @@
 """Time and peak memory of training stages, beside LLaMA-Factory and TRL on the same file, interleaved.
 
-usage: python tests/benchmarks/stages.py MODEL DATASET_DIR [--rival llamafactory-cli] [--trl] [--compiled]
+usage: python tests/benchmarks/stages.py MODEL DATASET_DIR [--rival llamafactory-cli] [--trl] [--with compiled,known,both]
            [--stages sft,dpo,kto,rm,orpo,simpo,cpo,grpo] [--steps 4] [--warm 1] [--rounds 1] [--markdown FILE]
            [KEY=VALUE ...]
 
 MODEL is a folder, DATASET_DIR has alpaca_en_demo, dpo_en_demo and kto_en_demo in its dataset_info.json; grpo learns the
 sums of examples/data. All sides train LoRA of all layers in global batches of 4 pairs, 8 rows or 2 prompts with 8
-completions each, from one YAML file. A
-step's time is that of WARM + STEPS steps less that of WARM steps, so that start-up and preparation do not count. CPU
-seconds bear company better than the clock; the share of the peak is of this machine's largest product of matrices, by
-the clock, so nothing else should run. --compiled adds ftk with torch_compile: true (WARM should be 3 then). KEY=VALUE
-replaces keys for ftk and LLaMA-Factory alike, such as bf16=true.
+completions each, from one YAML file. A step's time is that of WARM + STEPS steps less that of WARM steps, so that
+start-up and preparation do not count. CPU seconds bear company better than the clock; the share of the peak is of this
+machine's largest product of matrices, by the clock, so nothing else should run.
+
+--with adds ftk with torch_compile: true (WARM should be 3 then), with the reference's log-probabilities computed before
+training, which only dpo and kto have, or with both. KEY=VALUE replaces keys for ftk and LLaMA-Factory alike, such as
+bf16=true; TRL heeds bf16, cutoff_len and max_samples.
 """
 
 from __future__ import annotations
@@ -64,6 +66,8 @@ JOBS = {
     "cpo": Job("dpo_en_demo", 1, rival=False, flop=4),
     "grpo": Job("sums", 1, 2, keys=SUMS, rival=False),
 }
+COMPILED, KNOWN = {"torch_compile": True}, {"precompute_ref_log_probs": True}
+VARIANTS = {"compiled": COMPILED, "known": KNOWN, "both": COMPILED | KNOWN}
 HEAD = ("stage", "by", "s a step", "CPU s", "peak MB", "tokens/s", "of the peak", "losses")
 """In brackets: ftk's share of what another one takes."""
 
@@ -85,7 +89,7 @@ def main() -> None:
     words.add_argument("data")
     words.add_argument("--rival")
     words.add_argument("--trl", action="store_true")
-    words.add_argument("--compiled", action="store_true")
+    words.add_argument("--with", dest="also", default="")
     words.add_argument("--stages", default=",".join(JOBS))
     words.add_argument("--steps", type=int, default=4)
     words.add_argument("--warm", type=int, default=1)
@@ -98,7 +102,7 @@ def main() -> None:
     lines = [f"| {' | '.join(HEAD)} |", f"| {' | '.join(['---'] * len(HEAD))} |"]
     parameters = sum(f.stat().st_size for f in Path(asked.model).glob("*.safetensors")) / width_of(asked.model)
     for stage in asked.stages.split(","):
-        sides = ["ftk", *(["ftk, compiled"] if asked.compiled else [])]
+        sides = ["ftk", *(f"ftk, {name}" for name in asked.also.split(",") if name and has(stage, name))]
         sides += ["LLaMA-Factory"] if asked.rival and JOBS[stage].rival else []
         sides += ["TRL"] if asked.trl else []
         found: dict[str, list[Found]] = {side: [] for side in sides}
@@ -113,11 +117,16 @@ def main() -> None:
         asked.markdown.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def has(stage: str, variant: str) -> bool:
+    return stage in ("dpo", "kto") or "precompute_ref_log_probs" not in VARIANTS[variant]
+
+
 def row(stage: str, side: str, it: Found, ours: Found, parameters: float, ceiling: float) -> str:
     beside = [ours.clock / it.clock, ours.cpu / it.cpu, ours.peak / it.peak]
     ratios = ["" if side == "ftk" else f" ({ratio:.2f})" for ratio in beside]
     speed = ours.tokens / it.clock
-    share = f"{JOBS[stage].flop * parameters * speed / ceiling:.0%}" if JOBS[stage].flop else ""
+    flop = JOBS[stage].flop and JOBS[stage].flop - 2 * (side in ("ftk, known", "ftk, both"))
+    share = f"{flop * parameters * speed / ceiling:.0%}" if flop else ""
     times = f"{it.clock:.1f}{ratios[0]} | {it.cpu:.1f}{ratios[1]} | {it.peak:,.0f}{ratios[2]}"
     return f"| {stage} | {side} | {times} | {speed:,.0f} | {share} | {shown(it.losses)} |"
 
@@ -136,15 +145,12 @@ def run(side: str, stage: str, asked: argparse.Namespace, steps: int, out: Path)
     out.parent.mkdir(exist_ok=True)
     config = out.with_suffix(".yaml")
     ours = {"include_effective_tokens_per_second": True} if side.startswith("ftk") else {}
-    ours |= {"torch_compile": True} if side == "ftk, compiled" else {}
+    ours |= VARIANTS.get(side.removeprefix("ftk, "), {})
     config.write_text(json.dumps(keys(stage, asked, steps, out) | ours), encoding="utf-8")
-    ftk = [sys.executable, "-m", "ftk.cli.main", "run", config]
     program = {
-        "ftk": ftk,
-        "ftk, compiled": ftk,
         "LLaMA-Factory": [asked.rival, "train", config],
         "TRL": [sys.executable, Path(__file__).with_name("trl_side.py"), stage, config],
-    }[side]
+    }.get(side, [sys.executable, "-m", "ftk.cli.main", "run", config])
     environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
     begun = time.perf_counter()
     with out.with_suffix(".log").open("w") as log:

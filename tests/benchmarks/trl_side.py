@@ -56,7 +56,7 @@ def main() -> None:
     config = config_class(**arguments, bf16=keys.get("bf16", False), gradient_checkpointing=False)
     info = json.loads((Path(keys["dataset_dir"]) / "dataset_info.json").read_text(encoding="utf-8"))
     rows = json.loads((Path(keys["dataset_dir"]) / info[keys["dataset"]]["file_name"]).read_text(encoding="utf-8"))
-    data = datasets.Dataset.from_list([READERS[stage](row) for row in rows])
+    data = datasets.Dataset.from_list([READERS[stage](row) for row in rows[: keys.get("max_samples")]])
     if stage == "rm":
         model = AutoModelForSequenceClassification.from_pretrained(model_path, num_labels=1)
     else:
