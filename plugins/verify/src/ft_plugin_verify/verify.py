@@ -172,8 +172,9 @@ def _report(curves: dict[str, Curve], as_json: bool) -> None:
         shown = {name: [f"{loss:.6f}" for loss in curve.losses] for name, curve in curves.items()}
         rows = [(name, *cells, *[""] * (steps - len(cells)), f"{off[name]:.1e}") for name, cells in shown.items()]
         typer.echo(table([("", *(f"step {n}" for n in range(1, steps + 1)), "difference"), *rows]))
-    tolerated = (TOLERANCE, GRADIENT_TOLERANCE)
-    if wrong := [name for name, found in both.items() if any(not a < b for a, b in zip(found, tolerated, strict=True))]:
+    if wrong := [
+        name for name, (losses, norms) in both.items() if not (losses < TOLERANCE and norms < GRADIENT_TOLERANCE)
+    ]:
         raise RunError(f"not one curve: {', '.join(wrong)}", "the loss depends on how a batch is cut: tell its author")
     if len(set(first.losses)) == 1 and not any(first.gradients):
         message = f"the loss is {first.losses[0]:g} in every step and has no gradient, which shows little"
