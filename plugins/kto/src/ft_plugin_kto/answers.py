@@ -10,8 +10,10 @@ from torch.nn import functional as F
 
 from ft_plugin_data.truncation import Conversation, Fitted, Fitting
 from ft_plugin_preference.pairs import says_something
+from ft_plugin_trainer import forks
 from ft_plugin_trainer.encoding import NextTokenCollator, identity
 from ft_plugin_trainer.forks import segments
+from ft_plugin_trainer.joining import forked
 from ft_plugin_trainer.targets import IGNORE
 from ftk.contracts import Encoded, Example, Message
 from ftk.problems import RowError
@@ -124,20 +126,16 @@ class AnswerCollator:
 
     def _joined(self, row: Mapping[str, Any]) -> tuple[dict[str, list[int]], list[int]]:
         """Token ids and labels of all parts, and how long each is."""
-        *prompt, last = row["prompt_input_ids"]
         room = self.cutoff_len - len(row["prompt_input_ids"])
-        ids, labels, lengths = list(prompt), [IGNORE] * len(prompt), [len(prompt), 0, 0]
-        for part, name in ((ANSWER, "answer_"), (OTHER, OTHERS)):
-            if f"{name}input_ids" in row:
-                ids += [last, *row[f"{name}input_ids"][:room]]
-                labels += [IGNORE, *row[f"{name}labels"][:room]]
-                lengths[part] = len(ids) - sum(lengths)
-        return {"input_ids": ids, "labels": labels}, lengths
+        names = [name for name in ("answer_", OTHERS) if f"{name}input_ids" in row]
+        branches = [(row[f"{name}input_ids"][:room], row[f"{name}labels"][:room]) for name in names]
+        made, lengths = forked(row["prompt_input_ids"], branches)
+        return made, lengths + [0] * (OTHER - len(names))
 
 
 def lengths_of(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Positions of prompt, answer and other answer of each row, of shape (B, 3)."""
-    return torch.stack([(batch["segments"] == part).sum(1) for part in (PROMPT, ANSWER, OTHER)], 1)
+    return forks.lengths_of(batch["segments"], PADDING)
 
 
 def joined(batches: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

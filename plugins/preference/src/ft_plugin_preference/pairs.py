@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ft_plugin_data.truncation import Fitted, Fitting, Pair
-from ft_plugin_trainer.encoding import identity
+from ft_plugin_trainer import forks
+from ft_plugin_trainer.encoding import NextTokenCollator, identity
+from ft_plugin_trainer.forks import segments
+from ft_plugin_trainer.joining import forked
 from ft_plugin_trainer.targets import IGNORE
 from ftk.contracts import Encoded, Example, Message
 from ftk.problems import RowError
@@ -99,37 +102,26 @@ class PairCollator:
     """What the numbers in the column of this name mean, for those who look at a batch."""
 
     def __init__(self, pad_token_id: int) -> None:
-        self.pad_token_id = pad_token_id
-        # Tensor cores want sizes that are multiples of 8; elsewhere more padding is more work.
-        self.multiple = 8 if torch.accelerator.is_available() else 1
+        self.collate = NextTokenCollator(pad_token_id)
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         """``input_ids``, ``labels``, ``attention_mask`` and ``segments`` (what a position belongs to), each (B, T).
 
         Where rows have them, the columns of ``REFERENCE`` too, of shape B.
         """
-        width = -(-max(map(length_of, rows)) // self.multiple) * self.multiple
-        batch = {
-            "input_ids": torch.full((len(rows), width), self.pad_token_id),
-            "labels": torch.full((len(rows), width), IGNORE),
-            "segments": torch.full((len(rows), width), PADDING),
-        }
-        for i, row in enumerate(rows):
-            *prompt, last = row["prompt_input_ids"]
-            parts = [[last, *row["chosen_input_ids"]], [last, *row["rejected_input_ids"]]]
-            ids = [*prompt, *parts[0], *parts[1]]
-            unseen = [IGNORE]  # the last token of the prompt
-            labels = [IGNORE] * len(prompt) + unseen + row["chosen_labels"] + unseen + row["rejected_labels"]
-            segments = [PROMPT] * len(prompt) + [CHOSEN] * len(parts[0]) + [REJECTED] * len(parts[1])
-            for name, values in (("input_ids", ids), ("labels", labels), ("segments", segments)):
-                batch[name][i, : len(ids)] = torch.tensor(values)
-        batch["attention_mask"] = (batch["segments"] != PADDING).long()
+        made, lengths = zip(*map(self._forked, rows), strict=True)
+        batch = self.collate(made)
+        batch["segments"] = segments(torch.tensor(lengths), batch["labels"].shape[1])
         for name in REFERENCE:
             if name in rows[0]:
                 batch[name] = torch.tensor([row[name] for row in rows], dtype=torch.float64)
         return batch
 
+    def _forked(self, row: Mapping[str, Any]) -> tuple[dict[str, list[int]], list[int]]:
+        sides = [(row[f"{side}_input_ids"], row[f"{side}_labels"]) for side in ("chosen", "rejected")]
+        return forked(row["prompt_input_ids"], sides)
+
 
 def lengths_of(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Positions of prompt, chosen and rejected of each row, of shape (B, 3)."""
-    return torch.stack([(batch["segments"] == part).sum(1) for part in (PROMPT, CHOSEN, REJECTED)], 1)
+    return forks.lengths_of(batch["segments"], PADDING)

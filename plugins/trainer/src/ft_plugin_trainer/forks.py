@@ -188,6 +188,11 @@ def segments(lengths_BK: torch.Tensor, width: int) -> torch.Tensor:
     return (steps_T >= lengths_BK.cumsum(1)[..., None]).sum(1)
 
 
+def lengths_of(segments_BT: torch.Tensor, parts: int) -> torch.Tensor:
+    """How long each of so many parts is (B, K): what ``segments`` was made of."""
+    return torch.stack([(segments_BT == part).sum(1) for part in range(parts)], 1)
+
+
 def positions(lengths_BK: torch.Tensor, segments_BT: torch.Tensor) -> torch.Tensor:
     """``position_ids`` (B, T), as if each branch stood behind the prefix; 0 of padding."""
     steps_BT = torch.arange(segments_BT.shape[1], device=lengths_BK.device).expand_as(segments_BT)

@@ -5,12 +5,30 @@ Shape suffixes: R rows, S positions of a row, G forks, K parts of a fork.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
 from .forks import Columns, Forks
 from .targets import IGNORE
+
+
+def forked(
+    prompt: Sequence[int], branches: Sequence[tuple[Sequence[int], Sequence[int]]]
+) -> tuple[dict[str, list[int]], list[int]]:
+    """A row in which each branch begins with the prompt's last token: its ids and labels, and lengths of its parts.
+
+    branches  the token ids of each and their labels
+    """
+    *prefix, last = prompt
+    ids, labels, lengths = list(prefix), [IGNORE] * len(prefix), [len(prefix)]
+    for own_ids, own_labels in branches:
+        ids += [last, *own_ids]
+        labels += [IGNORE, *own_labels]
+        lengths.append(1 + len(own_ids))
+    return {"input_ids": ids, "labels": labels}, lengths
 
 
 def joined_for(model: nn.Module, forks: Forks, columns: Columns) -> Columns:
